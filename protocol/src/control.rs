@@ -1,0 +1,136 @@
+//! Supervisor to zygote and back, over one `SOCK_SEQPACKET` socket: each message is one packet.
+//!
+//! The zygote is trusted until it forks: it never runs a byte of a job. It has one core, and its workers inherit it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CoreId, WorkerId};
+
+/// What the zygote receives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ZygoteRequest {
+    /// First message: become what it says, then answer [`ZygoteReport::Ready`] or [`ZygoteReport::Unable`].
+    Configure(ZygoteConfig),
+    /// Fork one worker, then answer [`ZygoteReport::Forked`] or [`ZygoteReport::ForkFailed`].
+    Fork {
+        /// The worker's number.
+        worker: WorkerId,
+    },
+}
+
+/// What a zygote is to become.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZygoteConfig {
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the supervisor.
+    pub protocol: u16,
+    /// Version of the supervisor's executable; the zygote's must be the same.
+    pub version: String,
+    /// Core that it and its workers run on.
+    pub core: CoreId,
+    /// Whether a missing layer of isolation stops the start.
+    pub require: Isolation,
+    /// CPU seconds a worker may use.
+    pub cpu_seconds: u32,
+}
+
+/// How much isolation is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Every layer must be in force.
+    Full,
+    /// Every layer the host allows; seccomp and no_new_privs always.
+    Best,
+}
+
+/// What the zygote sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ZygoteReport {
+    /// Configured, locked and able to fork.
+    Ready(ZygoteStatus),
+    /// Not configured; the zygote exits after this.
+    Unable {
+        /// One line: what failed and what to do.
+        reason: String,
+    },
+    /// A worker is waiting for its job. Two descriptors come with this packet: its job socket, then its pidfd.
+    Forked {
+        /// The worker's number.
+        worker: WorkerId,
+        /// Its process id, as the zygote sees it.
+        pid: i32,
+    },
+    /// A worker could not be forked.
+    ForkFailed {
+        /// The worker's number.
+        worker: WorkerId,
+        /// Why.
+        errno: i32,
+    },
+    /// A worker has ended and is reaped.
+    Exited {
+        /// The worker's number.
+        worker: WorkerId,
+        /// How.
+        status: ExitStatus,
+        /// What it used.
+        usage: Usage,
+    },
+}
+
+/// What a zygote found and put in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZygoteStatus {
+    /// The zygote's own process id as its own namespace has it.
+    pub pid: i32,
+    /// Every layer of isolation, in force or not.
+    pub layers: Vec<Layer>,
+    /// Every event tried, in the order [`CounterReading::event`](crate::reply::CounterReading::event) counts them.
+    pub events: Vec<Event>,
+}
+
+/// One layer of isolation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Short name, as answers list it: `seccomp`, `landlock`, …
+    pub name: String,
+    /// Why it is not in force; `None` when it is.
+    pub missing: Option<String>,
+}
+
+/// One event a worker tries to count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Name, as answers give it.
+    pub name: String,
+    /// Unit of the count.
+    pub unit: String,
+    /// Why it cannot be counted; `None` when it can.
+    pub missing: Option<String>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It called `exit_group` with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// What a process used, from `wait4`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time in user mode, microseconds.
+    pub user_us: u64,
+    /// CPU time in the kernel, microseconds.
+    pub system_us: u64,
+    /// Largest resident set, KiB.
+    pub max_rss_kib: u64,
+    /// Page faults served without I/O.
+    pub minor_faults: u64,
+    /// Times it gave the core up.
+    pub voluntary_switches: u64,
+    /// Times the core was taken from it.
+    pub involuntary_switches: u64,
+}

@@ -1,0 +1,48 @@
+//! The sizes that bound every message and every job.
+//!
+//! A limit is checked before anything is allocated for the value it bounds. All sizes are in bytes unless the name says otherwise.
+
+/// Largest object a client may post.
+pub const MAX_OBJECT_BYTES: usize = 1 << 20;
+
+/// Largest encoded [`Job`](crate::job::Job), the object not counted.
+pub const MAX_JOB_BYTES: usize = 64 << 10;
+
+/// Largest encoded [`Reply`](crate::reply::Reply), the frame header not counted.
+pub const MAX_REPLY_BYTES: usize = 64 << 10;
+
+/// Largest encoded message between supervisor and zygote.
+pub const MAX_CONTROL_BYTES: usize = 16 << 10;
+
+/// Most memory an object may occupy once loaded, guard pages not counted.
+pub const MAX_IMAGE_BYTES: u64 = 64 << 20;
+
+/// Most sections an object may have.
+pub const MAX_SECTIONS: usize = 4096;
+
+/// Most relocations an object may have, over all sections.
+pub const MAX_RELOCATIONS: usize = 1 << 16;
+
+/// Most symbols an object may have.
+pub const MAX_SYMBOLS: usize = 1 << 16;
+
+/// Longest name taken from an object into a message; longer ones are cut.
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// Most names listed in one refusal.
+pub const MAX_CANDIDATES: usize = 16;
+
+/// Most arguments a function may take.
+pub const MAX_ARGUMENTS: usize = 32;
+
+/// Most memory all buffers of one call may take together.
+pub const MAX_BUFFER_BYTES: u64 = 256 << 20;
+
+/// Most rounds a measurement may report.
+pub const MAX_ROUNDS: usize = 1024;
+
+/// Most counters a measurement may report.
+pub const MAX_COUNTERS: usize = 64;
+
+/// Longest run of instruction bytes a fault reports; the longest x86 instruction.
+pub const MAX_INSTRUCTION_BYTES: usize = 15;

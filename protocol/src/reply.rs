@@ -1,0 +1,235 @@
+//! Worker to supervisor: the one answer to a job.
+//!
+//! A measurement keeps three things apart: raw samples (here), their summary and the doubts about them (both made by
+//! the supervisor from what is here). Decoding gives a well-formed value, [`Reply::check`] a sane one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::ids::JobId;
+use crate::limits::{MAX_COUNTERS, MAX_ROUNDS};
+use crate::refusal::{Name, Refusal};
+
+/// What a worker says, once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[must_use]
+pub struct Reply {
+    /// The job it answers.
+    pub job: JobId,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a job ended, as far as the worker can tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The function ran and was measured.
+    Measured(Box<Measurement>),
+    /// The object or the plan was not taken; nothing ran.
+    Refused(Refusal),
+    /// The function raised a signal.
+    Faulted(Fault),
+    /// The worker itself failed; the client is not to blame.
+    Failed(WorkerFailure),
+}
+
+/// Raw results of a measured function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Which function ran.
+    pub entry: EntryPoint,
+    /// What its first call returned.
+    pub returned: Returned,
+    /// Cycles per call.
+    pub cycles: CycleSamples,
+    /// Events counted by the kernel, per call.
+    pub counters: Vec<CounterReading>,
+    /// What the function left behind that a caller would not expect.
+    pub findings: Findings,
+    /// How long the parts of the job took.
+    pub phases: Phases,
+}
+
+/// The function that was called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryPoint {
+    /// Its symbol, if it has one.
+    pub symbol: Option<Name>,
+    /// Bytes past the start of the object's text.
+    pub offset: u64,
+}
+
+/// What the first call returned, as the registers held it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// `rax`
+    pub integer: u64,
+    /// The low 64 bits of `xmm0`.
+    pub vector: u64,
+}
+
+/// Cycles per call by the `tsc-chain` method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CycleSamples {
+    /// Core cycles per call with a fence on both sides, one value a round, overhead taken out; the rounds that count.
+    pub isolated: Vec<f64>,
+    /// How the rounds that count were chosen.
+    pub gate: Gate,
+    /// Rounds measured and left out.
+    pub dropped: u32,
+    /// Calls in one round.
+    pub calls_per_round: u32,
+    /// Median overhead that was taken out, in core cycles per call: the intercept of the fit.
+    pub overhead_cycles: f64,
+    /// Median cost of calling an empty function, in core cycles, overhead taken out in the same way.
+    pub empty_call_cycles: f64,
+    /// Median length of a core cycle, in TSC ticks.
+    pub ticks_per_cycle: f64,
+    /// TSC ticks the first call took, caches cold.
+    pub first_call_ticks: u64,
+}
+
+/// How the rounds that count were chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gate {
+    /// Each passed the clean-round rule, and there were enough of them.
+    Clean,
+    /// Too few were clean: the best-agreeing eighth of all.
+    BestAgreeing,
+    /// Not gated: a quick measurement, or a function so long that no clock round fits beside it.
+    Ungated,
+}
+
+/// One event, counted over the calls of the measured rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CounterReading {
+    /// Index of the event in the list the zygote reported when it started.
+    pub event: u16,
+    /// Count over all calls.
+    pub count: u64,
+    /// Calls it was counted over.
+    pub calls: u64,
+    /// Nanoseconds the group was enabled.
+    pub time_enabled: u64,
+    /// Nanoseconds it was on the counters; less than enabled means it was shared.
+    pub time_running: u64,
+}
+
+/// What the function left behind. Each is a finding about the function, not an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Findings {
+    /// Callee-saved registers that came back changed: bit 0 rbx, 1 rbp, 2 r12, 3 r13, 4 r14, 5 r15.
+    pub clobbered: u8,
+    /// rsp came back wrong.
+    pub stack_pointer: bool,
+    /// The direction flag came back set.
+    pub direction_flag: bool,
+    /// MXCSR's control bits came back changed.
+    pub mxcsr: bool,
+    /// The x87 stack was not empty, or its control word was changed.
+    pub x87: bool,
+    /// Upper halves of vector registers were left in use; `None` where the CPU cannot tell.
+    pub dirty_upper: Option<bool>,
+}
+
+/// Nanoseconds spent in the worker, by its own clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Phases {
+    /// Parsing, placing and relocating the object.
+    pub load_ns: u64,
+    /// Mapping and filling buffers.
+    pub fill_ns: u64,
+    /// Calling and measuring.
+    pub measure_ns: u64,
+}
+
+/// A failure that is WebRunner's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum WorkerFailure {
+    /// The job frame could not be read or decoded.
+    #[error("the worker could not read its job")]
+    Job,
+    /// Memory for the job could not be opened or protected; the number is `errno`.
+    #[error("the worker could not prepare memory (errno {0})")]
+    Memory(i32),
+    /// The worker ran out of its own memory, or reached a state it should not.
+    #[error("the worker stopped on an internal error")]
+    Internal,
+}
+
+/// A reply that is well-formed but cannot be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyError {
+    /// It answers another job.
+    #[error("the reply is for job {found}, expected {expected}")]
+    WrongJob {
+        /// The job it names.
+        found: JobId,
+        /// The job it should name.
+        expected: JobId,
+    },
+    /// More of something than a worker sends.
+    #[error("the reply holds {count} {what}, expected {least} to {most}")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// Fewest a worker sends.
+        least: usize,
+        /// Most a worker sends.
+        most: usize,
+    },
+    /// A figure that is NaN, infinite, or outside what a measurement can give.
+    #[error("the reply's {what} is no possible figure")]
+    Figure {
+        /// Which figure.
+        what: &'static str,
+    },
+}
+
+/// No function runs for more cycles than this within any deadline: about 30 hours at 10 GHz.
+const MOST_CYCLES: f64 = 1e15;
+
+impl Reply {
+    /// Holds the reply against the job it should answer and against what a measurement can give.
+    ///
+    /// # Errors
+    /// The first thing that cannot be true.
+    pub fn check(&self, expected: JobId) -> Result<(), ReplyError> {
+        if self.job != expected {
+            return Err(ReplyError::WrongJob { found: self.job, expected });
+        }
+        match &self.outcome {
+            Outcome::Measured(measurement) => measurement.check(),
+            Outcome::Refused(_) | Outcome::Faulted(_) | Outcome::Failed(_) => Ok(()),
+        }
+    }
+}
+
+impl Measurement {
+    fn check(&self) -> Result<(), ReplyError> {
+        let cycles = &self.cycles;
+        check_count("rounds", cycles.isolated.len(), 1, MAX_ROUNDS)?;
+        check_count("counters", self.counters.len(), 0, MAX_COUNTERS)?;
+        for &value in &cycles.isolated {
+            check_figure("cycles", value)?;
+        }
+        check_figure("overhead", cycles.overhead_cycles)?;
+        check_figure("empty call", cycles.empty_call_cycles)?;
+        check_figure("ticks per cycle", cycles.ticks_per_cycle)?;
+        if self.counters.iter().any(|reading| reading.calls == 0) {
+            return Err(ReplyError::Figure { what: "calls of a counter" });
+        }
+        Ok(())
+    }
+}
+
+fn check_count(what: &'static str, count: usize, least: usize, most: usize) -> Result<(), ReplyError> {
+    if (least..=most).contains(&count) { Ok(()) } else { Err(ReplyError::Count { what, count, least, most }) }
+}
+
+/// A fitted figure may come out slightly below zero, never far.
+fn check_figure(what: &'static str, value: f64) -> Result<(), ReplyError> {
+    if value.is_finite() && value.abs() <= MOST_CYCLES { Ok(()) } else { Err(ReplyError::Figure { what }) }
+}
