@@ -99,6 +99,14 @@ pub enum Fill {
     Zero,
     /// Pseudo-random normal numbers in [-1, 1) (floating point) or over the whole range (integers), from the job's seed.
     Uniform,
+    /// Pseudo-random numbers in [low, high), from the job's seed: evenly spread, then rounded to the element type
+    /// (floating point) or rounded down to a whole number (integers). Both bounds are finite and low < high.
+    Range {
+        /// Least value.
+        low: f64,
+        /// Bound above the greatest value; a `float` may round up to it.
+        high: f64,
+    },
     /// 0, 1, 2, …
     Index,
     /// The same value everywhere, converted to the element type.
