@@ -116,10 +116,10 @@ pub enum ObjectRefusal {
         /// What it is.
         feature: SectionFeature,
     },
-    /// A section's alignment is no power of two, or more than a page.
-    #[error("section {name} has alignment {alignment}, expected a power of two up to 4096")]
+    /// The alignment of a section or common symbol is no power of two, or more than a page.
+    #[error("{name} has alignment {alignment}, expected a power of two up to 4096")]
     Alignment {
-        /// Name of the section.
+        /// Name of the section or symbol.
         name: Name,
         /// Its alignment.
         alignment: u64,
@@ -164,6 +164,16 @@ pub enum ObjectRefusal {
         /// `r_offset`.
         offset: u64,
     },
+    /// A relocation names a symbol that the symbol table does not hold.
+    #[error("relocation {index} of section {section} names symbol {symbol}, which the object does not have")]
+    RelocationSymbol {
+        /// Name of the section it applies to.
+        section: Name,
+        /// Its index in its table.
+        index: u32,
+        /// Index of the symbol.
+        symbol: u64,
+    },
     /// A relocation's value does not fit the field it is written to.
     #[error("relocation {index} of section {section} (type {kind}, symbol {symbol}) overflows its field")]
     RelocationOverflow {
@@ -195,6 +205,8 @@ pub enum HeaderField {
     SectionHeaderSize,
     /// `e_phnum`
     ProgramHeaders,
+    /// `e_flags`
+    Flags,
 }
 
 impl fmt::Display for HeaderField {
@@ -207,6 +219,7 @@ impl fmt::Display for HeaderField {
             Self::Machine => "machine",
             Self::SectionHeaderSize => "section header size",
             Self::ProgramHeaders => "number of program headers",
+            Self::Flags => "flags field",
         })
     }
 }
@@ -220,6 +233,8 @@ pub enum ObjectPart {
     Section,
     /// A section's or symbol's name.
     Name,
+    /// A string table.
+    StringTable,
     /// The symbol table.
     SymbolTable,
     /// A symbol.
@@ -236,6 +251,7 @@ impl fmt::Display for ObjectPart {
             Self::SectionTable => "section header table",
             Self::Section => "section",
             Self::Name => "name",
+            Self::StringTable => "string table",
             Self::SymbolTable => "symbol table",
             Self::Symbol => "symbol",
             Self::RelocationTable => "relocation table",
@@ -283,6 +299,8 @@ pub enum SymbolFeature {
     ThreadLocal,
     /// `SHN_XINDEX`
     ExtendedIndex,
+    /// Defined in a section that takes no part in the loaded image
+    NotLoaded,
 }
 
 impl fmt::Display for SymbolFeature {
@@ -291,6 +309,7 @@ impl fmt::Display for SymbolFeature {
             Self::IndirectFunction => "an indirect function (IFUNC)",
             Self::ThreadLocal => "thread-local",
             Self::ExtendedIndex => "in a section with an extended index",
+            Self::NotLoaded => "in a section that is not loaded",
         })
     }
 }
@@ -314,7 +333,13 @@ pub enum EntryRefusal {
         /// Functions the object has; at most [`MAX_CANDIDATES`](crate::limits::MAX_CANDIDATES).
         candidates: Vec<Name>,
     },
-    /// The chosen symbol is data, absolute, common or undefined.
+    /// Two equally good definitions of the chosen name.
+    #[error("symbol {name} is defined more than once")]
+    Duplicate {
+        /// Name of the symbol.
+        name: Name,
+    },
+    /// The chosen symbol is data, absolute or common, or lies past the end of its section.
     #[error("symbol {name} is not a function in the object's text")]
     NotAFunction {
         /// Name of the symbol.
