@@ -105,8 +105,19 @@ pub struct Event {
     pub name: String,
     /// Unit of the count.
     pub unit: String,
+    /// Who counts it.
+    pub source: EventSource,
     /// Why it cannot be counted; `None` when it can.
     pub missing: Option<String>,
+}
+
+/// Who counts an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventSource {
+    /// The CPU's performance-monitoring unit.
+    Pmu,
+    /// The kernel.
+    Kernel,
 }
 
 /// How a process ended.

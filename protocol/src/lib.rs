@@ -10,6 +10,7 @@
 //!
 //! - [`job`] and [`plan`]: supervisor to worker; what to run and the arguments to run it with.
 //! - [`reply`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
+//! - [`fill`]: what buffers hold before the first call.
 //! - [`control`]: supervisor to zygote and back.
 //! - [`frame`], [`codec`] and [`limits`]: how a message becomes bytes, and how many it may be.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@
 pub mod codec;
 pub mod control;
 pub mod fault;
+pub mod fill;
 pub mod frame;
 pub mod ids;
 pub mod job;

@@ -1,5 +1,29 @@
-//! The parts of the worker that need no process of their own, as a library so that they can be tested and fuzzed.
+//! WebRunner's zygote and workers: everything that runs next to untrusted code, or is it.
 //!
-//! The worker itself, with everything that touches the system, is the binary beside it.
+//! One executable, `webrunner-worker`, started by the supervisor with an empty environment and one socket. It reads as
+//! the life of a worker:
+//!
+//! # Layout
+//!
+//! - [`zygote`]: takes its configuration, locks itself, forks workers and reports their ends.
+//! - [`lockdown`] and [`policy`]: the layers of isolation, in order, and the system calls that are left.
+//! - [`worker`]: set-up, one job, one reply, exit.
+//! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] (addresses) and [`measure`] (calls and cycles).
+//! - [`counters`] and [`clock`]: events this host can count, and its clock.
+//! - [`fault`]: what is reported when the function does not return.
+//! - [`heap`]: the allocator, since a locked worker can map nothing.
+//! - [`sys`]: system calls and raw memory, fenced.
 
+pub mod arena;
+pub mod clock;
+pub mod counters;
+pub mod fault;
+pub mod heap;
+pub mod kernel_job;
 pub mod load;
+pub mod lockdown;
+pub mod measure;
+pub mod policy;
+pub mod sys;
+pub mod worker;
+pub mod zygote;

@@ -1,2 +1,12 @@
-//! Worker.
-fn main() {}
+//! The `webrunner-worker` executable: the zygote and, forked from it, its workers.
+//!
+//! Owns nothing but the choice of allocator; the life of the process is [`webrunner_worker::zygote`].
+
+use webrunner_worker::heap::Bump;
+
+#[global_allocator]
+static HEAP: Bump = Bump::new();
+
+fn main() {
+    webrunner_worker::zygote::main()
+}

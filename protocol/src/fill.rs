@@ -1,0 +1,120 @@
+//! What a buffer holds before the first call, computed the same way by the worker that calls and the supervisor that checks.
+//!
+//! Numbers come from a counter-based generator (SplitMix64's output function over seed and position), so any element
+//! can be computed alone.
+
+use crate::plan::{Buffer, ElementType, Fill};
+
+/// Fills `bytes`, which holds the buffer's elements and nothing else. `index` tells the buffers of one call apart.
+pub fn fill(buffer: &Buffer, seed: u64, index: usize, bytes: &mut [u8]) {
+    let stream = mix(seed ^ (index as u64).wrapping_mul(0xd1b5_4a32_d192_ed03));
+    match buffer.element {
+        ElementType::Int8 | ElementType::Uint8 => {
+            each(bytes, |at| integer(buffer.fill, stream, at).map_or([0], |v| (v as u8).to_le_bytes()));
+        }
+        ElementType::Int16 | ElementType::Uint16 => {
+            each(bytes, |at| integer(buffer.fill, stream, at).map_or([0; 2], |v| (v as u16).to_le_bytes()));
+        }
+        ElementType::Int32 | ElementType::Uint32 => {
+            each(bytes, |at| integer(buffer.fill, stream, at).map_or([0; 4], |v| (v as u32).to_le_bytes()));
+        }
+        ElementType::Int64 | ElementType::Uint64 => {
+            each(bytes, |at| integer(buffer.fill, stream, at).map_or([0; 8], |v| (v as u64).to_le_bytes()));
+        }
+        ElementType::Float => {
+            each(bytes, |at| real(buffer.fill, stream, at, 24).map_or([0; 4], |v| (v as f32).to_le_bytes()));
+        }
+        ElementType::Double => {
+            each(bytes, |at| real(buffer.fill, stream, at, 53).map_or([0; 8], |v| v.to_le_bytes()));
+        }
+    }
+}
+
+fn each<const N: usize>(bytes: &mut [u8], mut value: impl FnMut(u64) -> [u8; N]) {
+    for (at, element) in bytes.chunks_exact_mut(N).enumerate() {
+        element.copy_from_slice(&value(at as u64));
+    }
+}
+
+/// Element `at` as an integer, to be cut to the element's width; `None` is zero. A constant out of range saturates.
+fn integer(fill: Fill, stream: u64, at: u64) -> Option<i128> {
+    match fill {
+        Fill::Zero => None,
+        Fill::Uniform => Some(i128::from(random(stream, at))),
+        Fill::Index => Some(at.into()),
+        Fill::Constant(value) => Some(value as i128),
+        Fill::Range { .. } => real(fill, stream, at, 53).map(|value| value as i128),
+    }
+}
+
+/// Element `at` as a number of `digits` random bits; `None` is zero.
+///
+/// Uniform numbers keep their distance from the subnormal range: the least magnitude but 0 is 2^-23 (float) or 2^-52.
+fn real(fill: Fill, stream: u64, at: u64, digits: u32) -> Option<f64> {
+    let unit = |scale: f64| (random(stream, at) >> (64 - digits)) as f64 * scale;
+    match fill {
+        Fill::Zero => None,
+        // Twice a number in [0, 1), less one: exact in both types.
+        Fill::Uniform => Some(unit(2.0 / (1_u64 << digits) as f64) - 1.0),
+        Fill::Range { low, high } => Some(low + (high - low) * unit(1.0 / (1_u64 << digits) as f64)),
+        Fill::Index => Some(at as f64),
+        Fill::Constant(value) => Some(value),
+    }
+}
+
+fn random(stream: u64, at: u64) -> u64 {
+    mix(stream.wrapping_add(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+/// SplitMix64's output function (Steele, Lea and Flood 2014).
+fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Direction;
+
+    fn filled(element: ElementType, how: Fill, seed: u64, elements: u64) -> Vec<u8> {
+        let buffer = Buffer { elements, element, offset: 0, fill: how, direction: Direction::In };
+        let mut bytes = vec![0xa5; buffer.bytes().unwrap_or(0) as usize];
+        fill(&buffer, seed, 0, &mut bytes);
+        bytes
+    }
+
+    fn floats(bytes: &[u8]) -> Vec<f32> {
+        bytes.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
+    }
+
+    #[test]
+    fn uniform_floats_are_normal_and_spread_over_their_interval() {
+        let values = floats(&filled(ElementType::Float, Fill::Uniform, 7, 10_000));
+        assert!(values.iter().all(|v| (-1.0..1.0).contains(v) && !v.is_subnormal()));
+        assert!(values.iter().sum::<f32>().abs() < 300.0);
+    }
+
+    #[test]
+    fn another_seed_gives_other_numbers_and_the_same_seed_the_same() {
+        let one = filled(ElementType::Double, Fill::Uniform, 1, 8);
+        assert_eq!(one, filled(ElementType::Double, Fill::Uniform, 1, 8));
+        assert_ne!(one, filled(ElementType::Double, Fill::Uniform, 2, 8));
+    }
+
+    #[test]
+    fn index_constant_and_zero_are_what_they_say() {
+        assert_eq!(floats(&filled(ElementType::Float, Fill::Index, 0, 3)), [0.0, 1.0, 2.0]);
+        assert_eq!(filled(ElementType::Int16, Fill::Constant(-2.0), 0, 2), [0xfe, 0xff, 0xfe, 0xff]);
+        assert_eq!(filled(ElementType::Uint8, Fill::Zero, 0, 2), [0, 0]);
+    }
+
+    #[test]
+    fn a_range_keeps_within_its_bounds() {
+        let bytes = filled(ElementType::Double, Fill::Range { low: 0.5, high: 2.0 }, 3, 1000);
+        let values = bytes.as_chunks::<8>().0.iter().map(|word| f64::from_le_bytes(*word));
+        assert!(values.into_iter().all(|v| (0.5..2.0).contains(&v)));
+    }
+}

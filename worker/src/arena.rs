@@ -1,0 +1,105 @@
+//! Where a job's memory lies: places for image, stack and buffers, at addresses no other job shares.
+//!
+//! Bases are drawn from the job's layout seed, which comes from the supervisor's randomness. What lies between two
+//! places is never opened, so every place has a guard of at least [`GUARD`] bytes on both sides.
+
+use std::ops::Range;
+
+use webrunner_protocol::plan::{Buffer, CallPlan, PlanError};
+
+use crate::sys::memory::{self, IMAGE_ARENA, PAGE};
+
+/// Bytes that stay closed between two places.
+pub const GUARD: usize = 64 << 10;
+
+/// Bytes of the stack a function runs on.
+pub const STACK_BYTES: usize = 8 << 20;
+
+/// Largest extra gap, in pages, drawn before each place.
+const MAX_GAP_PAGES: u64 = 1 << 12;
+
+/// Draws numbers from a seed (SplitMix64, Steele, Lea and Flood 2014); spreads addresses, guards no secret.
+#[derive(Debug, Clone)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// Starts from a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is not 0; the bias of the remainder does not matter here.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// A buffer's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BufferPlace {
+    /// What is opened: whole pages.
+    pub pages: Range<usize>,
+    /// Address of the first element.
+    pub address: usize,
+    /// Bytes of all elements.
+    pub bytes: usize,
+}
+
+/// Every place of one job but its image's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The stack, whole.
+    pub stack: Range<usize>,
+    /// One for each buffer of the plan.
+    pub buffers: Vec<BufferPlace>,
+}
+
+/// Chooses a base for an image of `bytes` bytes (whole pages, at most the limit, which is far smaller than the arena).
+#[must_use]
+pub fn place_image(draw: &mut Draw, bytes: u64) -> usize {
+    let slack = IMAGE_ARENA.len() - (bytes as usize).min(IMAGE_ARENA.len());
+    IMAGE_ARENA.start + draw.below((slack / PAGE) as u64 + 1) as usize * PAGE
+}
+
+/// Chooses places for the stack and every buffer.
+///
+/// # Errors
+/// [`PlanError::TooMuchMemory`] if the arena cannot hold them; the plan's own limits make that impossible.
+pub fn place_call(draw: &mut Draw, plan: &CallPlan) -> Result<Places, PlanError> {
+    let arena = memory::buffer_arena();
+    let too_much = || PlanError::TooMuchMemory { bytes: plan.buffer_bytes() };
+    // The first half of the arena is only there to start anywhere in.
+    let mut cursor = arena.start + draw.below((arena.len() / 2 / PAGE) as u64) as usize * PAGE;
+    let mut take = |draw: &mut Draw, bytes: usize| {
+        let start = cursor.checked_add(GUARD + draw.below(MAX_GAP_PAGES) as usize * PAGE)?;
+        let end = start.checked_add(bytes.checked_next_multiple_of(PAGE)?)?;
+        cursor = end;
+        (end.checked_add(GUARD)? <= arena.end).then_some(start..end)
+    };
+    let stack = take(draw, STACK_BYTES).ok_or_else(too_much)?;
+    let mut buffers = Vec::with_capacity(plan.buffers.len());
+    for buffer in &plan.buffers {
+        let bytes = buffer_bytes(buffer).ok_or_else(too_much)?;
+        let offset = buffer.offset as usize;
+        // A buffer of no elements still has an address that can be formed, and a page that can be read.
+        let pages = take(draw, (bytes + offset).max(1)).ok_or_else(too_much)?;
+        let address = pages.start + offset;
+        buffers.push(BufferPlace { pages, address, bytes });
+    }
+    Ok(Places { stack, buffers })
+}
+
+fn buffer_bytes(buffer: &Buffer) -> Option<usize> {
+    let bytes = usize::try_from(buffer.bytes()?).ok()?;
+    bytes.checked_add(buffer.offset as usize).map(|_| bytes)
+}

@@ -1,0 +1,223 @@
+//! Puts every layer of isolation that can be inherited in force, once, in the zygote.
+//!
+//! The attacker assumed is native code in a worker that does whatever its instructions can. The order matters and is
+//! that of [`lock_down`]: descriptors and identity first, because later layers forbid changing them; what the filter forbids
+//! (opening events, mapping memory, installing handlers) before the filter; the filter last. A layer that the host does
+//! not offer is reported with its reason; the supervisor's configuration says whether that is good enough.
+
+use std::ffi::CString;
+use std::io;
+
+use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Pid, Uid, geteuid};
+use webrunner_protocol::control::{Isolation, Layer, ZygoteConfig};
+use webrunner_protocol::ids::CoreId;
+
+use crate::policy;
+use crate::sys::boot::{self, ForkedInit};
+use crate::sys::{keyed, memory, signal};
+
+/// Bytes of writable private memory a worker may have: its largest plan, image and stack, and the heap.
+const DATA_LIMIT: u64 = 512 << 20;
+
+/// First of the user numbers zygotes take when started as root: one a core, in a range no distribution assigns.
+const FIRST_USER: u32 = 0x7e00_0000;
+
+/// The user number that a name space without that range still has.
+const NOBODY: u32 = 65534;
+
+/// Why the zygote could not be locked as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum LockdownError {
+    /// A step that must not fail did.
+    #[error("cannot {step}")]
+    Step {
+        /// What was being done.
+        step: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The core cannot be used.
+    #[error("cannot run on core {core}: is it there, and allowed to this process?")]
+    Core {
+        /// The core.
+        core: CoreId,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The filter could not be compiled.
+    #[error(transparent)]
+    Policy(#[from] policy::PolicyError),
+    /// A layer is required and missing.
+    #[error("isolation layer {name} is required and not in force: {reason}")]
+    Missing {
+        /// The layer.
+        name: String,
+        /// Why it is missing.
+        reason: String,
+    },
+}
+
+fn step<T, E: Into<io::Error>>(step: &'static str, result: Result<T, E>) -> Result<T, LockdownError> {
+    result.map_err(|error| LockdownError::Step { step, source: error.into() })
+}
+
+/// Everything but the filter. Events are to be probed after this and before [`install_filter`].
+///
+/// # Errors
+/// See [`LockdownError`].
+pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
+    step("place descriptors", boot::place_descriptors())?;
+    pin(config.core)?;
+    let mut layers = Vec::new();
+    // Namespaces before the user: as root they need the rights that changing the user gives up.
+    layers.extend(enter_namespaces());
+    layers.push(leave_root(config.core));
+    step("give up capabilities", boot::drop_capabilities())?;
+    limit_resources()?;
+    layers.push(Layer { name: "rlimits".into(), missing: None });
+    step("forbid new privileges", nix::sys::prctl::set_no_new_privs())?;
+    layers.push(Layer { name: "no_new_privs".into(), missing: None });
+    layers.push(landlock_layer());
+    step("forbid dumps", nix::sys::prctl::set_dumpable(false))?;
+    layers.push(Layer { name: "not_dumpable".into(), missing: None });
+    step("reserve job memory", memory::reserve())?;
+    step("install signal handlers", signal::install())?;
+    step("make the keys", keyed::create())?;
+    layers.push(Layer { name: "seccomp".into(), missing: None });
+    require(config.require, &layers)?;
+    Ok(layers)
+}
+
+/// Compiles and installs the filter: from here on this process and its children make only the calls of [`policy`].
+///
+/// # Errors
+/// See [`LockdownError`].
+pub fn install_filter() -> Result<(), LockdownError> {
+    let rules = policy::rules(&[memory::IMAGE_ARENA, memory::buffer_arena()]);
+    let mut program = policy::compile(&rules)?;
+    let installed = keyed::seal(&mut program, |program| {
+        seccompiler::apply_filter(program).map_err(|error| match error {
+            seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => source,
+            other => io::Error::other(other.to_string()),
+        })
+    });
+    step("install the seccomp filter", installed)
+}
+
+fn require(required: Isolation, layers: &[Layer]) -> Result<(), LockdownError> {
+    if required == Isolation::Best {
+        return Ok(());
+    }
+    match layers.iter().find_map(|layer| layer.missing.as_ref().map(|reason| (&layer.name, reason))) {
+        None => Ok(()),
+        Some((name, reason)) => Err(LockdownError::Missing { name: name.clone(), reason: reason.clone() }),
+    }
+}
+
+fn pin(core: CoreId) -> Result<(), LockdownError> {
+    let mut set = CpuSet::new();
+    set.set(core.0 as usize)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+        .map_err(|errno| LockdownError::Core { core, source: errno.into() })
+}
+
+/// Leaves the host's process, IPC and network namespaces, through a user namespace where that is needed.
+fn enter_namespaces() -> Vec<Layer> {
+    let inner = [
+        ("ipc_namespace", CloneFlags::CLONE_NEWIPC),
+        ("net_namespace", CloneFlags::CLONE_NEWNET),
+        ("pid_namespace", CloneFlags::CLONE_NEWPID),
+    ];
+    let mut layers = Vec::new();
+    if !geteuid().is_root() {
+        let user = unshare(CloneFlags::CLONE_NEWUSER);
+        layers.push(layer("user_namespace", user.map_err(namespace_reason)));
+    }
+    for (name, flag) in inner {
+        let mut entered = unshare(flag).map_err(namespace_reason);
+        if name == "pid_namespace" && entered.is_ok() {
+            entered = start_init();
+        }
+        layers.push(layer(name, entered));
+    }
+    layers
+}
+
+/// The first process of a pid namespace must outlive the rest, so it is one that only waits.
+fn start_init() -> Result<(), String> {
+    match boot::fork_init() {
+        Ok(ForkedInit::Parent) => Ok(()),
+        Ok(ForkedInit::Init) => boot::wait_for_death(),
+        Err(error) => Err(format!("cannot fork its first process: {error}")),
+    }
+}
+
+fn namespace_reason(errno: nix::errno::Errno) -> String {
+    match errno {
+        nix::errno::Errno::EPERM => {
+            "not permitted; allow unprivileged user namespaces or start as root".into()
+        }
+        other => format!("unshare failed: {}", other.desc()),
+    }
+}
+
+fn layer(name: &str, result: Result<(), String>) -> Layer {
+    Layer { name: name.into(), missing: result.err() }
+}
+
+/// Root becomes a user of the zygote's own; anybody else stays who they are.
+fn leave_root(core: CoreId) -> Layer {
+    let own = FIRST_USER + core.0;
+    let result = if geteuid().is_root() {
+        boot::become_user(Uid::from_raw(own))
+            .or_else(|_| boot::become_user(Uid::from_raw(NOBODY)))
+            .map_err(|error| format!("cannot change user: {error}"))
+    } else {
+        Ok(())
+    };
+    layer("unprivileged_user", result)
+}
+
+fn limit_resources() -> Result<(), LockdownError> {
+    let limits = [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_FSIZE, 0),
+        (Resource::RLIMIT_NOFILE, 64),
+        (Resource::RLIMIT_MEMLOCK, 0),
+        (Resource::RLIMIT_MSGQUEUE, 0),
+        (Resource::RLIMIT_DATA, DATA_LIMIT),
+    ];
+    for (resource, value) in limits {
+        step("limit resources", setrlimit(resource, value, value))?;
+    }
+    Ok(())
+}
+
+/// Denies all file system and network access and signals to the outside, as far as this kernel's Landlock goes.
+fn landlock_layer() -> Layer {
+    let restricted = Ruleset::default()
+        .handle_access(AccessFs::from_all(ABI::V5))
+        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(ABI::V5)))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(ABI::V6)))
+        .and_then(Ruleset::create)
+        .and_then(landlock::RulesetCreated::restrict_self);
+    let missing = match restricted {
+        Ok(status) => match status.ruleset {
+            RulesetStatus::FullyEnforced => None,
+            RulesetStatus::PartiallyEnforced => Some("this kernel enforces only a part of it".to_owned()),
+            RulesetStatus::NotEnforced => Some("this kernel has no Landlock, or it is switched off".to_owned()),
+        },
+        Err(error) => Some(format!("cannot restrict: {error}")),
+    };
+    Layer { name: "landlock".into(), missing }
+}
+
+/// Shows the process under a name that says what it is.
+pub fn set_name(core: CoreId) {
+    if let Ok(name) = CString::new(format!("wr-zygote/{core}")) {
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}

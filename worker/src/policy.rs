@@ -1,0 +1,200 @@
+//! The lock as data: every system call that is allowed after it, with the arguments that are allowed and why.
+//!
+//! One filter serves the zygote and, inherited, all its workers. Calls without a key are what code under test can make;
+//! calls with one need the secret in their sixth argument (see [`keyed`](crate::sys::keyed)). Anything else raises
+//! SIGSYS, which a handler reports; a call through another architecture's gate kills the process.
+//!
+//! Descriptors, commands and flags are compared as 32 bits, because the kernel looks at no more; lengths and addresses as 64.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use webrunner_protocol::frame::ReplyHeader;
+use webrunner_protocol::limits::MAX_REPLY_BYTES;
+
+use crate::sys::{fd, perf};
+use crate::sys::keyed::{FORK_FLAGS, Key};
+
+/// What one argument must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Test {
+    /// 32-bit argument `.0` equals `.1`.
+    Is(u8, u32),
+    /// 32-bit argument `.0` lies between `.1` and `.2`, both included.
+    Between(u8, u32, u32),
+    /// 64-bit argument `.0` equals `.1`.
+    IsLong(u8, u64),
+    /// 64-bit argument `.0` is at most `.1`.
+    AtMost(u8, u64),
+    /// 64-bit argument `.0` is at least `.1`.
+    AtLeast(u8, u64),
+}
+
+/// One way a system call is allowed.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// System call number.
+    pub call: i64,
+    /// The key it must carry; `None` for what code under test may do.
+    pub key: Option<Key>,
+    /// What its arguments must be, all of them.
+    pub tests: Vec<Test>,
+    /// Why it is allowed.
+    pub reason: &'static str,
+}
+
+/// Argument in which a keyed call carries its key.
+const KEY_ARGUMENT: u8 = 5;
+
+/// Every rule, for job memory in `arenas`.
+#[must_use]
+pub fn rules(arenas: &[Range<usize>]) -> Vec<Rule> {
+    let mut rules = open_rules();
+    rules.extend(setup_rules());
+    for arena in arenas {
+        for protection in [libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ, libc::PROT_READ | libc::PROT_EXEC] {
+            rules.push(Rule {
+                call: libc::SYS_mprotect,
+                key: Some(Key::Load),
+                tests: vec![
+                    Test::AtLeast(0, arena.start as u64),
+                    Test::AtMost(0, arena.end as u64 - 1),
+                    Test::AtMost(1, arena.len() as u64),
+                    Test::Is(2, protection as u32),
+                ],
+                reason: "open a part of the job's memory, or take write access from it; never both W and X",
+            });
+        }
+    }
+    rules
+}
+
+fn open_rules() -> Vec<Rule> {
+    let open = |call, tests, reason| Rule { call, key: None, tests, reason };
+    let longest_write = (ReplyHeader::BYTES + MAX_REPLY_BYTES) as u64;
+    vec![
+        open(libc::SYS_read, vec![Test::Is(0, fd::JOB as u32)], "read the job"),
+        open(
+            libc::SYS_read,
+            vec![Test::Between(0, fd::FIRST_PERF as u32, fd::LAST_PERF as u32), Test::AtMost(2, 512)],
+            "read the worker's own event counters",
+        ),
+        open(
+            libc::SYS_write,
+            vec![Test::Is(0, fd::JOB as u32), Test::AtMost(2, longest_write)],
+            "write the reply, at most one frame of it",
+        ),
+        open(libc::SYS_exit_group, vec![], "end"),
+    ]
+}
+
+fn setup_rules() -> Vec<Rule> {
+    let keyed = |call, tests, reason| Rule { call, key: Some(Key::Setup), tests, reason };
+    vec![
+        keyed(
+            libc::SYS_read,
+            vec![Test::Between(0, fd::CONTROL as u32, fd::CHILD_SIGNAL as u32)],
+            "zygote: read a request or the pending SIGCHLD",
+        ),
+        keyed(libc::SYS_ppoll, vec![], "zygote: wait for either"),
+        keyed(
+            libc::SYS_socketpair,
+            vec![
+                Test::Is(0, libc::AF_UNIX as u32),
+                Test::Is(1, (libc::SOCK_STREAM | libc::SOCK_CLOEXEC) as u32),
+                Test::Is(2, 0),
+            ],
+            "zygote: make a worker's job socket",
+        ),
+        keyed(
+            libc::SYS_clone,
+            vec![Test::IsLong(0, FORK_FLAGS as u64), Test::IsLong(1, 0)],
+            "zygote: fork a worker, and nothing but a plain fork",
+        ),
+        keyed(
+            libc::SYS_sendmsg,
+            vec![Test::Is(0, fd::CONTROL as u32), Test::Is(2, libc::MSG_NOSIGNAL as u32)],
+            "zygote: report, handing over a job socket and a pidfd",
+        ),
+        keyed(libc::SYS_close, vec![], "zygote: let go of what was handed over"),
+        keyed(libc::SYS_wait4, vec![Test::Is(2, libc::WNOHANG as u32)], "zygote: reap a worker and learn how it ended"),
+        keyed(
+            libc::SYS_dup3,
+            vec![Test::Is(1, fd::JOB as u32), Test::Is(2, libc::O_CLOEXEC as u32)],
+            "worker: put its job socket in its place",
+        ),
+        keyed(
+            libc::SYS_close_range,
+            vec![Test::Is(0, fd::JOB as u32 + 1), Test::Is(1, u32::MAX), Test::Is(2, 0)],
+            "worker: close all that is the zygote's",
+        ),
+        keyed(
+            libc::SYS_prctl,
+            vec![Test::Is(0, libc::PR_SET_PDEATHSIG as u32), Test::IsLong(1, libc::SIGKILL as u64)],
+            "worker: die with the zygote",
+        ),
+        keyed(
+            libc::SYS_prlimit64,
+            vec![Test::Is(0, 0), Test::Is(1, libc::RLIMIT_CPU), Test::IsLong(3, 0)],
+            "worker: limit its CPU time",
+        ),
+        keyed(
+            libc::SYS_prlimit64,
+            vec![Test::Is(0, 0), Test::Is(1, libc::RLIMIT_NPROC), Test::IsLong(3, 0)],
+            "worker: have no children even if a clone were allowed",
+        ),
+        keyed(
+            libc::SYS_perf_event_open,
+            vec![Test::Is(1, 0), Test::Is(2, u32::MAX), Test::Is(4, perf::CLOSE_ON_EXEC)],
+            "worker: open counters on itself",
+        ),
+    ]
+}
+
+/// Why the table could not be compiled; a fault of the table, seen by the first test that runs.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot compile the seccomp filter")]
+pub struct PolicyError(#[from] seccompiler::BackendError);
+
+/// Compiles the rules, with placeholders where keys belong ([`seal`](crate::sys::keyed::seal) puts the real ones in).
+///
+/// # Errors
+/// See [`PolicyError`].
+pub fn compile(rules: &[Rule]) -> Result<BpfProgram, PolicyError> {
+    let mut by_call: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for rule in rules {
+        let chains = by_call.entry(rule.call).or_default();
+        let conditions = conditions(rule)?;
+        // An empty list of rules allows a call whatever its arguments.
+        if !conditions.is_empty() {
+            chains.push(SeccompRule::new(conditions)?);
+        }
+    }
+    let filter = SeccompFilter::new(by_call, SeccompAction::Trap, SeccompAction::Allow, TargetArch::x86_64)?;
+    Ok(BpfProgram::try_from(filter)?)
+}
+
+fn conditions(rule: &Rule) -> Result<Vec<SeccompCondition>, PolicyError> {
+    let key = rule.key.map(|key| Test::IsLong(KEY_ARGUMENT, key.placeholder()));
+    let mut conditions = Vec::new();
+    for test in rule.tests.iter().copied().chain(key) {
+        use SeccompCmpArgLen::{Dword, Qword};
+        use SeccompCmpOp::{Eq, Ge, Le};
+        let parts = match test {
+            Test::Is(argument, value) => vec![(argument, Dword, Eq, value.into())],
+            Test::Between(argument, low, high) => {
+                vec![(argument, Dword, Ge, low.into()), (argument, Dword, Le, high.into())]
+            }
+            Test::IsLong(argument, value) => vec![(argument, Qword, Eq, value)],
+            Test::AtMost(argument, value) => vec![(argument, Qword, Le, value)],
+            Test::AtLeast(argument, value) => vec![(argument, Qword, Ge, value)],
+        };
+        for (argument, length, operator, value) in parts {
+            conditions.push(SeccompCondition::new(argument, length, operator, value)?);
+        }
+    }
+    Ok(conditions)
+}

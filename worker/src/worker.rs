@@ -1,0 +1,143 @@
+//! One worker's life: set itself up, forget the set-up key, read one job, do it, write one reply, exit.
+//!
+//! A worker is born locked and trusts nothing it reads. It is never used twice. From the moment it has read its job it can do
+//! no more than the filter's open rules allow, but for opening its job's memory, and it loses that before it calls into the object.
+
+use std::cell::UnsafeCell;
+
+use webrunner_protocol::codec;
+use webrunner_protocol::frame::{JobHeader, ReplyHeader};
+use webrunner_protocol::ids::JobId;
+use webrunner_protocol::job::{Job, Work};
+use webrunner_protocol::limits::{MAX_JOB_BYTES, MAX_OBJECT_BYTES, MAX_REPLY_BYTES};
+use webrunner_protocol::reply::{Outcome, Reply, WorkerFailure};
+
+use crate::counters::{EventTable, OpenCounters};
+use crate::fault::{self, Phase};
+use crate::kernel_job::{self, Meter};
+use crate::sys::keyed::{self, Key};
+use crate::sys::{self, Errno, fd, process};
+
+/// What every worker of a zygote is like; made before the lock.
+pub struct Profile {
+    /// Events to count.
+    pub events: EventTable,
+    /// CPU seconds after which it is stopped.
+    pub cpu_seconds: u32,
+    /// What jobs are measured with.
+    pub meter: Meter,
+}
+
+/// Exit code of a worker that could not set itself up.
+const EXIT_SETUP: i32 = 71;
+
+/// Everything a job's frame can hold.
+const FRAME_BYTES: usize = JobHeader::BYTES + MAX_JOB_BYTES + MAX_OBJECT_BYTES;
+
+/// Room for the reply's frame.
+const REPLY_BYTES: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
+
+/// A static buffer that is borrowed once in a process's life.
+#[repr(align(4096))]
+struct Space<const N: usize>(UnsafeCell<[u8; N]>);
+
+// SAFETY: one thread.
+unsafe impl<const N: usize> Sync for Space<N> {}
+
+static JOB: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
+static REPLY: Space<REPLY_BYTES> = Space(UnsafeCell::new([0; REPLY_BYTES]));
+
+/// Lives, in the process just forked.
+pub fn live(socket: i32, profile: &mut Profile) -> ! {
+    let Ok(mut counters) = set_up(socket, profile) else { sys::exit(EXIT_SETUP) };
+    keyed::forget(Key::Setup);
+    // SAFETY: `live` runs once in a process and is the only place that borrows this.
+    let buffer = unsafe { &mut *JOB.0.get() };
+    warm_up(buffer);
+    let reply = match receive(buffer) {
+        Ok(Some((job, object))) => {
+            fault::note(|facts| (facts.phase, facts.job) = (Phase::Preparing, job.id));
+            let outcome = match &job.work {
+                Work::Kernel(work) => {
+                    kernel_job::run(work, job.layout_seed, object, &mut counters, &mut profile.meter)
+                }
+            };
+            Reply { job: job.id, outcome }
+        }
+        Ok(None) => sys::exit(0),
+        Err(failure) => Reply { job: JobId(0), outcome: Outcome::Failed(failure) },
+    };
+    send_and_exit(&reply)
+}
+
+fn set_up(socket: i32, profile: &Profile) -> Result<OpenCounters, Errno> {
+    process::keep_only_job_socket(socket)?;
+    process::die_with_parent()?;
+    let cpu = u64::from(profile.cpu_seconds);
+    // The soft limit raises SIGXCPU, which is reported; the hard one is for a worker that cannot report.
+    process::limit(libc::RLIMIT_CPU, cpu, cpu + 1)?;
+    process::limit(libc::RLIMIT_NPROC, 0, 0)?;
+    Ok(profile.events.open())
+}
+
+/// Touches what the job will write, so that its pages are there when it comes.
+fn warm_up(job: &mut [u8; FRAME_BYTES]) {
+    const PAGE: usize = sys::memory::PAGE;
+    for page in [0, PAGE] {
+        // SAFETY: in bounds; volatile so that the write is made.
+        unsafe { std::ptr::write_volatile(&raw mut job[page], 0) };
+    }
+    let reply: *mut u8 = REPLY.0.get().cast();
+    // SAFETY: the first byte of a static array.
+    unsafe { std::ptr::write_volatile(reply, 0) };
+}
+
+/// Reads one job; `None` if the supervisor let go of the worker instead.
+fn receive(buffer: &mut [u8; FRAME_BYTES]) -> Result<Option<(Job, &[u8])>, WorkerFailure> {
+    let mut have = 0;
+    let mut want = JobHeader::BYTES;
+    let mut header = None;
+    while have < want {
+        match sys::read(fd::JOB, &mut buffer[have..]) {
+            Ok(0) if have == 0 => return Ok(None),
+            Ok(0) => return Err(WorkerFailure::Job),
+            Ok(count) => have += count,
+            Err(Errno(libc::EINTR)) => {}
+            Err(_) => return Err(WorkerFailure::Job),
+        }
+        if header.is_none()
+            && let Some(start) = buffer[..have].first_chunk()
+        {
+            let parsed = JobHeader::parse(start).map_err(|_| WorkerFailure::Job)?;
+            want = JobHeader::BYTES + parsed.job_bytes as usize + parsed.object_bytes as usize;
+            header = Some(parsed);
+        }
+    }
+    let (Some(header), true) = (header, have == want) else { return Err(WorkerFailure::Job) };
+    let (job, object) = buffer[JobHeader::BYTES..want].split_at(header.job_bytes as usize);
+    let job = codec::decode(job).map_err(|_| WorkerFailure::Job)?;
+    Ok(Some((job, object)))
+}
+
+/// Writes the one reply and exits. Called by the worker at its end and by the signal handler; allocates nothing.
+pub fn send_and_exit(reply: &Reply) -> ! {
+    // SAFETY: one thread. The signal handler may take the buffer over from the code it interrupted, which never runs again.
+    let buffer = unsafe { &mut *REPLY.0.get() };
+    let (header, body) = buffer.split_at_mut(ReplyHeader::BYTES);
+    let len = match codec::encode_into(reply, body) {
+        Ok(len) => len,
+        Err(_) => {
+            let failed = Reply { job: reply.job, outcome: Outcome::Failed(WorkerFailure::Internal) };
+            codec::encode_into(&failed, body).unwrap_or(0)
+        }
+    };
+    header.copy_from_slice(&ReplyHeader { reply_bytes: len as u32 }.to_bytes());
+    let mut unsent = &buffer[..ReplyHeader::BYTES + len];
+    while !unsent.is_empty() {
+        match sys::write(fd::JOB, unsent) {
+            Ok(sent) => unsent = &unsent[sent.min(unsent.len())..],
+            Err(_) => break,
+        }
+    }
+    sys::exit(0)
+}

@@ -1,0 +1,211 @@
+//! The zygote: becomes what the supervisor configures, then forks workers on request and reports their ends.
+//!
+//! It has one thread, trusts the supervisor, and reads nothing from workers: what it knows of them it learns from `wait4`. After
+//! the lock it allocates nothing and makes only keyed calls. When its control socket closes it exits, and the kernel
+//! takes its workers with it.
+
+use webrunner_protocol::control::{ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus};
+use webrunner_protocol::ids::WorkerId;
+use webrunner_protocol::limits::MAX_CONTROL_BYTES;
+use webrunner_protocol::{PROTOCOL_VERSION, codec};
+
+use crate::clock;
+use crate::counters::EventTable;
+use crate::kernel_job::Meter;
+use crate::lockdown;
+use crate::measure::{Host, Session};
+use crate::sys::keyed::{self, Fork};
+use crate::sys::{self, Errno, boot, fd, packet, process};
+use crate::worker::{self, Profile};
+
+/// Exit code for a start that failed; the reason went to the supervisor, or to standard error.
+const EXIT_UNABLE: i32 = 1;
+/// Exit code for a start by hand.
+const EXIT_USAGE: i32 = 2;
+
+/// The program.
+pub fn main() -> ! {
+    if !boot::started_by_supervisor() {
+        eprintln!("webrunner-worker {} is started by webrunner, not by hand", env!("CARGO_PKG_VERSION"));
+        sys::exit(EXIT_USAGE);
+    }
+    let config = match receive_config() {
+        Ok(config) => config,
+        Err(reason) => unable(0, reason),
+    };
+    lockdown::set_name(config.core);
+    let layers = match lockdown::lock_down(&config) {
+        Ok(layers) => layers,
+        Err(error) => unable(fd::CONTROL, chain(&error)),
+    };
+    let events = EventTable::probe();
+    let status = ZygoteStatus { pid: std::process::id() as i32, layers, events: events.events() };
+    let Some(meter) = meter() else { unable(fd::CONTROL, "the trampoline is in use".into()) };
+    let mut profile = Profile { events, cpu_seconds: config.cpu_seconds, meter };
+    let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
+        unable(fd::CONTROL, "the list of events is too long".into())
+    };
+    if let Err(error) = lockdown::install_filter() {
+        unable(fd::CONTROL, chain(&error));
+    }
+    if packet::send(&ready, None).is_err() {
+        sys::exit(EXIT_UNABLE);
+    }
+    serve(&mut profile)
+}
+
+fn meter() -> Option<Meter> {
+    let ticks_per_us = clock::ticks_per_microsecond();
+    let mut session = Session::open()?;
+    let host = Host::probe(&mut session, ticks_per_us);
+    Some(Meter { session, host, ticks_per_us })
+}
+
+/// An error and its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn receive_config() -> Result<ZygoteConfig, String> {
+    let mut buffer = [0; MAX_CONTROL_BYTES];
+    let len = boot::receive_first(&mut buffer).map_err(|errno| format!("cannot read the configuration: {errno:?}"))?;
+    match codec::decode(&buffer[..len]) {
+        Ok(ZygoteRequest::Configure(config)) => check_version(config),
+        Ok(ZygoteRequest::Fork { .. }) => Err("a request came before the configuration".into()),
+        Err(_) => Err(format!(
+            "the configuration cannot be decoded; are webrunner and webrunner-worker {} of one build?",
+            env!("CARGO_PKG_VERSION")
+        )),
+    }
+}
+
+fn check_version(config: ZygoteConfig) -> Result<ZygoteConfig, String> {
+    let own = env!("CARGO_PKG_VERSION");
+    if config.protocol == PROTOCOL_VERSION && config.version == own {
+        return Ok(config);
+    }
+    Err(format!(
+        "webrunner-worker is version {own} (protocol {PROTOCOL_VERSION}), webrunner is {} (protocol {}); install both \
+         from one build",
+        config.version, config.protocol
+    ))
+}
+
+/// Says why the zygote cannot start, and ends.
+fn unable(descriptor: i32, reason: String) -> ! {
+    if let Ok(bytes) = codec::encode(&ZygoteReport::Unable { reason }, MAX_CONTROL_BYTES) {
+        let _ = boot::send_first(descriptor, &bytes);
+    }
+    sys::exit(EXIT_UNABLE)
+}
+
+/// Workers that live; more than any supervisor asks for on one core.
+const MAX_WORKERS: usize = 64;
+
+/// The numbers the supervisor gave to process ids that live.
+struct Children {
+    living: [Option<(i32, WorkerId)>; MAX_WORKERS],
+}
+
+impl Children {
+    fn add(&mut self, pid: i32, worker: WorkerId) {
+        if let Some(free) = self.living.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some((pid, worker));
+        }
+    }
+
+    fn remove(&mut self, pid: i32) -> Option<WorkerId> {
+        let slot = self.living.iter_mut().find(|slot| slot.is_some_and(|(known, _)| known == pid))?;
+        slot.take().map(|(_, worker)| worker)
+    }
+
+    fn is_full(&self) -> bool {
+        self.living.iter().all(Option::is_some)
+    }
+}
+
+fn serve(profile: &mut Profile) -> ! {
+    let mut children = Children { living: [None; MAX_WORKERS] };
+    let mut buffer = [0; 256];
+    loop {
+        let Ok(ready) = packet::wait() else { sys::exit(EXIT_UNABLE) };
+        if ready.child {
+            // One pending SIGCHLD may stand for several ended children: acknowledge first, then reap them all.
+            let _ = packet::acknowledge_child();
+            reap_all(&mut children);
+        }
+        if !ready.control {
+            continue;
+        }
+        match packet::receive(&mut buffer) {
+            Ok(0) => sys::exit(0),
+            Ok(len) => obey(profile, &mut children, &buffer[..len]),
+            Err(Errno(libc::EINTR)) => {}
+            Err(_) => sys::exit(EXIT_UNABLE),
+        }
+    }
+}
+
+fn obey(profile: &mut Profile, children: &mut Children, request: &[u8]) {
+    match codec::decode(request) {
+        Ok(ZygoteRequest::Fork { worker }) => fork_worker(profile, children, worker),
+        // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
+        Ok(ZygoteRequest::Configure(_)) | Err(_) => sys::exit(EXIT_UNABLE),
+    }
+}
+
+fn fork_worker(profile: &mut Profile, children: &mut Children, worker: WorkerId) {
+    let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(profile) };
+    match forked {
+        Ok((pid, socket, pidfd)) => {
+            children.add(pid, worker);
+            report(&ZygoteReport::Forked { worker, pid }, Some([socket, pidfd]));
+            process::close(socket);
+            process::close(pidfd);
+        }
+        Err(Errno(errno)) => report(&ZygoteReport::ForkFailed { worker, errno }, None),
+    }
+}
+
+/// Forks one worker; its process id, the supervisor's end of its job socket, and its pidfd.
+fn try_fork(profile: &mut Profile) -> Result<(i32, i32, i32), Errno> {
+    let [ours, theirs] = packet::job_socket()?;
+    // SAFETY: the zygote has one thread.
+    let forked = unsafe { keyed::fork() };
+    if let Ok(Fork::Child) = forked {
+        worker::live(theirs, profile);
+    }
+    process::close(theirs);
+    match forked {
+        Ok(Fork::Parent { pid, pidfd }) => Ok((pid, ours, pidfd)),
+        Ok(Fork::Child) => sys::exit(EXIT_UNABLE),
+        Err(errno) => {
+            process::close(ours);
+            Err(errno)
+        }
+    }
+}
+
+fn reap_all(children: &mut Children) {
+    while let Ok(Some((pid, status, usage))) = process::reap() {
+        if let Some(worker) = children.remove(pid) {
+            report(&ZygoteReport::Exited { worker, status, usage }, None);
+        }
+    }
+}
+
+/// Sends a report; a supervisor that cannot be reached is gone, and so then is the zygote.
+fn report(report: &ZygoteReport, descriptors: Option<[i32; 2]>) {
+    let mut buffer = [0; 256];
+    let sent = codec::encode_into(report, &mut buffer).map(|len| packet::send(&buffer[..len], descriptors));
+    if !matches!(sent, Ok(Ok(()))) {
+        sys::exit(EXIT_UNABLE);
+    }
+}
