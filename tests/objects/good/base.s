@@ -1,5 +1,5 @@
 # One of each thing a loader meets: two sections of text, read-only data, writable data that holds an address, zeroed
-# data, and relocations of the three commonest types. `bad/make.py` spoils copies of it. Returns 7 + 8 + 9 = 24.
+# data, and relocations between them. `bad/make.py` spoils copies of it. Returns 7 + 8 + 9 = 24.
         .text
         .globl  playground
         .type   playground, @function

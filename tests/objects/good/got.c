@@ -1,4 +1,5 @@
-// Global data and a global function, reached through the global offset table under -fPIC since another object might replace them. Returns 10 + 20 + 30 + 40 + 11 = 111.
+// Global data and a global function, reached through the global offset table and the procedure linkage table under -fPIC,
+// since another object might replace them. Returns 10 + 20 + 30 + 40 + 11 + 11 = 122.
 #include <stdint.h>
 
 #include "opaque.h"
@@ -18,5 +19,5 @@ uint64_t playground(uint64_t iterations) {
         sum += table[i];
     }
     uint64_t (*call)(uint64_t) = OPAQUE(&plus_eleven);
-    return call(sum);
+    return call(sum) + plus_eleven(0);
 }

@@ -36,7 +36,7 @@ return:
         ret
 
         section .rodata
-%define PROTOCOL_VERSION 1
+%define PROTOCOL_VERSION 1      ; of the crate webrunner-protocol, so that the header is the best forgery
 junk:   times 100 db "A"
 junk_end:
 length: db      "WRre"

@@ -21,7 +21,7 @@ static float exp1(float x) {
     return p * scale.value;
 }
 
-void vexp(size_t n, const float *x, float *y) {
+void sexp(size_t n, const float *x, float *y) {
     for (size_t i = 0; i < n; i++) {
         y[i] = exp1(x[i]);
     }
