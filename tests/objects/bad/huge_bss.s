@@ -1,0 +1,9 @@
+# 1 TiB of zeroed data.
+        .text
+        .globl  playground
+        .type   playground, @function
+playground:
+        ret
+
+        .bss
+        .zero   1 << 40

@@ -1,0 +1,10 @@
+; Reads across an alignment boundary with the alignment-check flag set.
+        bits    64
+        section .text
+        global  playground
+playground:
+        pushfq
+        or      qword [rsp], 1 << 18
+        popfq
+        mov     eax, [rsp + 1]
+        ret

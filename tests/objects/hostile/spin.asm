@@ -1,0 +1,6 @@
+; Never returns.
+        bits    64
+        section .text
+        global  playground
+playground:
+        jmp     $
