@@ -22,6 +22,9 @@ use crate::sys::{keyed, memory, signal};
 /// Bytes of writable private memory a worker may have: its largest plan, image and stack, and the heap.
 const DATA_LIMIT: u64 = 512 << 20;
 
+/// Name of the layer that workers are in their own process namespace.
+const PID_NAMESPACE: &str = "pid_namespace";
+
 /// First of the user numbers zygotes take when started as root: one a core, in a range no distribution assigns.
 const FIRST_USER: u32 = 0x7e00_0000;
 
@@ -82,6 +85,7 @@ pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
     layers.push(Layer { name: "no_new_privs".into(), missing: None });
     layers.push(landlock_layer());
     step("forbid dumps", nix::sys::prctl::set_dumpable(false))?;
+    start_init(&mut layers);
     layers.push(Layer { name: "not_dumpable".into(), missing: None });
     step("reserve job memory", memory::reserve())?;
     step("install signal handlers", signal::install())?;
@@ -129,29 +133,28 @@ fn enter_namespaces() -> Vec<Layer> {
     let inner = [
         ("ipc_namespace", CloneFlags::CLONE_NEWIPC),
         ("net_namespace", CloneFlags::CLONE_NEWNET),
-        ("pid_namespace", CloneFlags::CLONE_NEWPID),
+        (PID_NAMESPACE, CloneFlags::CLONE_NEWPID),
     ];
     let mut layers = Vec::new();
     if !geteuid().is_root() {
         let user = unshare(CloneFlags::CLONE_NEWUSER);
         layers.push(layer("user_namespace", user.map_err(namespace_reason)));
     }
-    for (name, flag) in inner {
-        let mut entered = unshare(flag).map_err(namespace_reason);
-        if name == "pid_namespace" && entered.is_ok() {
-            entered = start_init();
-        }
-        layers.push(layer(name, entered));
-    }
+    layers.extend(inner.map(|(name, flag)| layer(name, unshare(flag).map_err(namespace_reason))));
     layers
 }
 
-/// The first process of a pid namespace must outlive the rest, so it is one that only waits.
-fn start_init() -> Result<(), String> {
+/// Forks the first process of the pid namespace, if there is one. It must outlive the rest, so it is one that only waits.
+///
+/// It is to die with the zygote, which takes that the zygote may signal it: the same user, the same Landlock domain.
+fn start_init(layers: &mut [Layer]) {
+    let Some(layer) = layers.iter_mut().find(|layer| layer.name == PID_NAMESPACE && layer.missing.is_none()) else {
+        return;
+    };
     match boot::fork_init() {
-        Ok(ForkedInit::Parent) => Ok(()),
+        Ok(ForkedInit::Parent) => {}
         Ok(ForkedInit::Init) => boot::wait_for_death(),
-        Err(error) => Err(format!("cannot fork its first process: {error}")),
+        Err(error) => layer.missing = Some(format!("cannot fork its first process: {error}")),
     }
 }
 

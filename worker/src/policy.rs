@@ -87,6 +87,11 @@ fn open_rules() -> Vec<Rule> {
             vec![Test::Is(0, fd::JOB as u32), Test::AtMost(2, longest_write)],
             "write the reply, at most one frame of it",
         ),
+        open(
+            libc::SYS_shutdown,
+            vec![Test::Is(0, fd::JOB as u32), Test::Is(1, libc::SHUT_WR as u32)],
+            "say that the reply is whole, before the kernel takes the process apart",
+        ),
         open(libc::SYS_exit_group, vec![], "end"),
     ]
 }

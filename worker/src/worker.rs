@@ -139,5 +139,7 @@ pub fn send_and_exit(reply: &Reply) -> ! {
             Err(_) => break,
         }
     }
+    // The supervisor waits for the end of the stream; it need not wait for the end of the process too.
+    let _ = sys::end_of_writing(fd::JOB);
     sys::exit(0)
 }

@@ -1,17 +1,92 @@
 //! The pool: slots, zygotes, the queue and every deadline.
+//!
+//! A job waits in one bounded queue until a slot has a worker for it, is handed over, and ends with a reply, with the
+//! worker's death, or at its deadline. All of this runs on one thread, the one that also serves HTTP, so that a job
+//! costs no hand-over between threads; a [`Pool`] is therefore a counted pointer and not `Send`.
+//!
+//! # Layout
+//!
+//! - [`zygote`]: the process that forks, and the messages with it.
+//! - [`slot`]: one core: its waiting workers and the one that runs.
+//! - [`keeper`]: the task that keeps one slot's zygote alive and its workers in supply.
+//! - [`queue`]: who gets a worker next.
+//! - [`exchange`]: the conversation with a worker.
+//! - [`outcome`]: what is said about a job that has ended.
 
+mod exchange;
+mod keeper;
 mod outcome;
+mod queue;
+mod slot;
+mod zygote;
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
-use webrunner_protocol::control::{Event, Layer};
-use webrunner_protocol::ids::CoreId;
-use webrunner_protocol::job::Work;
+use tokio::time::timeout;
+use webrunner_protocol::codec;
+use webrunner_protocol::control::{Event, ExitStatus, Layer, Usage};
+use webrunner_protocol::ids::{CoreId, JobId};
+use webrunner_protocol::job::{Effort, Job, Work};
+use webrunner_protocol::limits::MAX_JOB_BYTES;
+use webrunner_protocol::reply::{Outcome, Reply};
 
+use self::exchange::Sent;
 pub use self::outcome::{End, Finished, RunError};
+use self::queue::Queue;
+use self::slot::Worker;
+pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
 
-/// What the pool is and can do, known once it has started.
+/// What a pool is to be.
+#[derive(Debug, Clone)]
+pub struct PoolConfig {
+    /// Cores that jobs run on; one slot each.
+    pub cores: Vec<CoreId>,
+    /// Most jobs that may wait.
+    pub queue_capacity: usize,
+    /// Wall-clock time a job may take from the moment a worker takes it.
+    pub deadline: Duration,
+    /// What zygotes are started with.
+    pub zygote: ZygoteSettings,
+}
+
+/// Zygotes that are up and ready to be given to a [`Pool`]; made before anything is promised to a client.
+#[derive(Debug)]
+pub struct Launched {
+    config: PoolConfig,
+    zygotes: Vec<Zygote>,
+    facts: Facts,
+}
+
+impl Launched {
+    /// Starts one zygote for each core and waits for all of them. Blocks.
+    ///
+    /// # Errors
+    /// The first that could not be started; the others are ended.
+    pub fn launch(config: PoolConfig) -> Result<Self, LaunchError> {
+        let zygotes = config
+            .cores
+            .iter()
+            .map(|&core| Zygote::launch(&config.zygote, core))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (layers, events) = match zygotes.first() {
+            Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
+            None => (Vec::new(), Vec::new()),
+        };
+        let facts = Facts { cores: config.cores.clone(), layers, events };
+        Ok(Self { config, zygotes, facts })
+    }
+
+    /// What the pool will be.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// What the pool is and can do, known once its zygotes are up.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// Cores that jobs are measured on.
@@ -39,16 +114,57 @@ pub struct Gauges {
 
 /// A handle to the pool; cheap to clone, bound to the thread that started it.
 #[derive(Debug, Clone)]
-pub struct Pool {}
+pub struct Pool {
+    queue: Rc<RefCell<Queue>>,
+    facts: Rc<Facts>,
+    deadline: Duration,
+}
+
+/// How long to wait for the zygote's word about a worker that ended without a reply.
+const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(2);
 
 impl Pool {
-    /// Runs one job: waits for a slot, hands it over, and returns how it ended. Dropping the future cancels the job.
+    /// Takes over the zygotes and has workers forked. To be called on a thread with a `LocalSet` or actix runtime.
+    #[must_use]
+    pub fn start(launched: Launched) -> Self {
+        let Launched { config, zygotes, facts } = launched;
+        let queue = Rc::new(RefCell::new(Queue::new(&config.cores, config.queue_capacity)));
+        for (index, zygote) in zygotes.into_iter().enumerate() {
+            keeper::start(&queue, index, config.zygote.clone(), zygote);
+        }
+        Self { queue, facts: Rc::new(facts), deadline: config.deadline }
+    }
+
+    /// Runs one job: waits for a slot, hands it over, and returns how it ended. Dropping the future cancels the job
+    /// and ends its worker.
     ///
     /// # Errors
     /// [`RunError`] if no worker took it or the zygote died under it.
-    #[expect(clippy::unused_async, reason = "interface, filled in by the pool")]
-    pub async fn run(&self, _work: Work, _object: Bytes) -> Result<Finished, RunError> {
-        Err(RunError::Draining)
+    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, RunError> {
+        let submitted = Instant::now();
+        let job = new_job(work)?;
+        let encoded = codec::encode(&job, MAX_JOB_BYTES)
+            .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
+        let mut lease = Queue::lease(&self.queue, wants_quiet(&job.work)).await?;
+        let taken = Instant::now();
+        let end = self.converse(lease.worker(), job.id, &encoded, &object).await;
+        let ran = taken.elapsed();
+        let usage = lease.worker().exit.try_recv().ok().map(|(_, usage)| usage);
+        let (core, worker) = (lease.worker().core, lease.worker().id);
+        drop(lease);
+        self.queue.borrow_mut().record_run(ran);
+        Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, usage })
+    }
+
+    /// Talks to the worker until the job has ended one way or another.
+    async fn converse(&self, worker: &mut Worker, id: JobId, job: &[u8], object: &Bytes) -> Result<End, RunError> {
+        match timeout(self.deadline, exchange::exchange(&mut worker.socket, id, job, object)).await {
+            Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
+            Ok(Ok(Sent::Reply(reply))) => Ok(end_of(*reply)),
+            Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),
+            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await,
+            Ok(Err(error)) => Err(RunError::NoWorker { reason: format!("the worker's socket failed: {error}") }),
+        }
     }
 
     /// Whether a job given now could run, and if not, why not.
@@ -56,22 +172,80 @@ impl Pool {
     /// # Errors
     /// The reason, as a sentence.
     pub fn ready(&self) -> Result<(), String> {
-        Err("not started".into())
+        self.queue.borrow().ready()
+    }
+
+    /// Whether a job given now would be refused for want of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queue.borrow().is_full()
+    }
+
+    /// The refusal a full queue gives.
+    #[must_use]
+    pub fn full(&self) -> RunError {
+        self.queue.borrow().full()
     }
 
     /// What the pool is.
     #[must_use]
-    pub fn facts(&self) -> Facts {
-        Facts { cores: Vec::new(), layers: Vec::new(), events: Vec::new() }
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// How the pool is doing.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        Gauges::default()
+        self.queue.borrow().gauges()
     }
 
-    /// Takes no more jobs, and returns once those in flight have ended or `limit` has passed.
-    #[expect(clippy::unused_async, reason = "interface, filled in by the pool")]
-    pub async fn drain(&self, _limit: Duration) {}
+    /// Takes no more jobs, and returns once those accepted have ended or `limit` has passed.
+    pub async fn drain(&self, limit: Duration) {
+        let emptied = self.queue.borrow_mut().drain();
+        // At the limit whatever is left is cut off by the caller's exit.
+        let _ = timeout(limit, emptied).await;
+    }
 }
+
+/// Numbers a job and draws its layout.
+fn new_job(work: Work) -> Result<Job, RunError> {
+    let random: [u8; 16] =
+        random_bytes().map_err(|error| RunError::NoWorker { reason: format!("no random numbers: {error}") })?;
+    let random = u128::from_le_bytes(random);
+    Ok(Job { id: JobId(random as u64), layout_seed: (random >> 64) as u64, work })
+}
+
+/// Whether a job is to start only on a core where nothing of the pool's own is going on. A quick job's figures are
+/// coarse anyway, and its rate matters more.
+fn wants_quiet(work: &Work) -> bool {
+    match work {
+        Work::Kernel(kernel) => kernel.effort != Effort::Quick,
+    }
+}
+
+fn end_of(reply: Reply) -> End {
+    match reply.outcome {
+        Outcome::Measured(measurement) => End::Measured(measurement),
+        Outcome::Refused(refusal) => End::Refused(refusal),
+        Outcome::Faulted(fault) => End::Faulted(fault),
+        Outcome::Failed(failure) => End::Failed(failure),
+    }
+}
+
+/// Explains a worker that closed its socket without a word: asks the zygote how it ended.
+async fn death(worker: &mut Worker, deadline: Duration) -> Result<End, RunError> {
+    let limit = EXIT_REPORT_LIMIT.min(deadline);
+    let Ok(reported) = timeout(limit, &mut worker.exit).await else {
+        return Ok(End::Violation { reason: "it closed its socket without a reply and did not end".into() });
+    };
+    let (status, _): (ExitStatus, Usage) =
+        reported.map_err(|_| RunError::NoWorker { reason: "its zygote died while the job ran".into() })?;
+    Ok(match status {
+        ExitStatus::Code(code) => End::Exited { code },
+        ExitStatus::Signal(libc_sigsys) if libc_sigsys == rustix::process::Signal::SYS.as_raw() => {
+            End::ForeignSystemCall
+        }
+        ExitStatus::Signal(signal) => End::Killed { signal },
+    })
+}
+

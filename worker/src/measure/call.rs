@@ -79,11 +79,12 @@ impl PreparedCall {
                 Argument::Float(value) => call.place_vector(value.to_bits().into()),
                 Argument::Double(value) => call.place_vector(value.to_bits()),
                 Argument::Pointer(buffer) => {
-                    let address = buffer_addresses.get(usize::from(buffer)).ok_or(CallError::NoSuchBuffer {
-                        argument: index,
-                        buffer,
-                        buffers: buffer_addresses.len(),
-                    })?;
+                    let address =
+                        buffer_addresses.get(usize::from(buffer)).ok_or(CallError::NoSuchBuffer {
+                            argument: index,
+                            buffer,
+                            buffers: buffer_addresses.len(),
+                        })?;
                     call.place_integer(*address);
                 }
             }

@@ -9,7 +9,7 @@ use super::builtin;
 use super::call::PreparedCall;
 use super::cpu::{self, XINUSE_YMM_UPPER, XINUSE_ZMM_UPPER};
 use super::host::Host;
-use super::trampoline::{ENTRY_MXCSR, Left, Pace, Session};
+use super::trampoline::{ENTRY_MXCSR, Left, Session, Target};
 
 /// Status flags of MXCSR, which any floating-point code may set; the rest are control bits and belong to the caller.
 const MXCSR_STATUS: u32 = 0x3F;
@@ -23,46 +23,40 @@ const X87_EMPTY: u16 = 0xFFFF;
 /// DF in `rflags`.
 const DIRECTION_FLAG: u64 = 1 << 10;
 
-/// Ticks a batch shows although nothing is called: the reading of two stamps.
+/// Ticks that two stamps show although nothing stands between them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Stamp {
-    ticks: f64,
+    batch: f64,
+    clock: f64,
 }
 
 impl Stamp {
-    /// Measures batches of no calls.
-    ///
-    /// The counter may step by tens of ticks, so a mean is needed to see below a step; the slowest tenth, in
-    /// which something else happened, is left out of it.
+    /// Measures batches of no calls, and what is left of a clock when its turns are taken out.
     pub(super) fn calibrate(session: &mut Session) -> Self {
-        const BATCHES: usize = 320;
-        let mut found = [0; BATCHES];
-        for ticks in &mut found {
-            // SAFETY: a batch of no calls uses neither function nor stack.
-            *ticks = unsafe { session.batch(0, 0, Pace::Isolated) };
-        }
-        found.sort_unstable();
-        let kept = &found[..BATCHES * 9 / 10];
-        Self { ticks: kept.iter().sum::<u64>() as f64 / kept.len() as f64 }
-    }
-
-    /// Ticks without the stamp's own; never less than one, so that a ratio of two is a number.
-    fn without(self, ticks: u64) -> f64 {
-        (ticks as f64 - self.ticks).max(1.0)
+        const TURNS: u64 = 4;
+        // SAFETY: a batch of no calls uses neither function nor stack.
+        let batch = steady_mean(|| unsafe { session.batch(Target::Empty, 0, 0) });
+        let once = steady_mean(|| builtin::imul_clock(TURNS));
+        let twice = steady_mean(|| builtin::imul_clock(2 * TURNS));
+        Self { batch, clock: (2.0 * once - twice).clamp(0.0, 2.0 * batch) }
     }
 }
 
-/// What a batch calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
-    /// The function under test.
-    Function,
-    /// [`builtin::SHORT_CHAIN`] additions.
-    ShortChain,
-    /// [`builtin::LONG_CHAIN`] additions.
-    LongChain,
-    /// Nothing but a return.
-    Empty,
+/// The mean of many readings, the slowest tenth left out, in which something else happened.
+///
+/// The counter may step by tens of ticks, so a median would not see below a step.
+fn steady_mean(mut read: impl FnMut() -> u64) -> f64 {
+    const READINGS: usize = 320;
+    let mut found = [0; READINGS];
+    found.fill_with(&mut read);
+    found.sort_unstable();
+    let kept = &found[..READINGS * 9 / 10];
+    kept.iter().sum::<u64>() as f64 / kept.len() as f64
+}
+
+/// Ticks without the stamps' own; never less than one, so that a ratio of two is a number.
+fn without(stamps: f64, ticks: u64) -> f64 {
+    (ticks as f64 - stamps).max(1.0)
 }
 
 /// The trampoline, loaded with one call.
@@ -96,37 +90,40 @@ impl<'session> Caller<'session> {
 
     /// Calls the function once and gives the ticks of that call and what it returned.
     pub(super) fn first_call(&mut self) -> (f64, Returned) {
-        let ticks = self.batch(Target::Function, 1, Pace::Isolated);
+        // SAFETY: a batch of no calls uses neither function nor stack. It brings in the pages of the trampoline, which
+        // a process just forked would otherwise fault on within the first call.
+        unsafe { self.session.batch(Target::Function, self.function, 0) };
+        let ticks = self.batch(Target::Function, 1);
         let left = self.session.left();
         (ticks, Returned { integer: left.rax, vector: left.xmm0 })
     }
 
     /// Makes `calls` calls of `target`, at least one, and gives the ticks they took together.
-    pub(super) fn batch(&mut self, target: Target, calls: u64, pace: Pace) -> f64 {
+    pub(super) fn batch(&mut self, target: Target, calls: u64) -> f64 {
         let address = match target {
-            Target::Function => self.function,
+            Target::Function | Target::BackToBack => self.function,
             Target::ShortChain => builtin::short_chain(),
             Target::LongChain => builtin::long_chain(),
             Target::Empty => builtin::empty(),
         };
         // SAFETY: `Caller::new` was promised that the function may be called on the stack that is loaded; the
         // built-in functions take no arguments and use of the stack only what holds their return address.
-        let ticks = unsafe { self.session.batch(address, calls.max(1), pace) };
-        if target == Target::Function {
+        let ticks = unsafe { self.session.batch(target, address, calls.max(1)) };
+        if matches!(target, Target::Function | Target::BackToBack) {
             let left = self.session.left();
             self.note(&left);
         }
-        self.stamp.without(ticks)
+        without(self.stamp.batch, ticks)
     }
 
     /// Ticks of `turns` turns of dependent additions.
     pub(super) fn add_clock(&self, turns: u64) -> f64 {
-        self.stamp.without(builtin::add_clock(turns))
+        without(self.stamp.clock, builtin::add_clock(turns))
     }
 
     /// Ticks of `turns` turns of dependent multiplications.
     pub(super) fn imul_clock(&self, turns: u64) -> f64 {
-        self.stamp.without(builtin::imul_clock(turns))
+        without(self.stamp.clock, builtin::imul_clock(turns))
     }
 
     /// A number that changes when the process is moved to another core; always 0 where the CPU cannot tell.

@@ -157,8 +157,11 @@ mod tests {
 
         fn read(&mut self, readings: &mut [Reading]) -> bool {
             self.reads += 1;
-            readings[0] =
-                Reading { value: self.reads * 107, time_enabled: self.reads * 5, time_running: self.reads * 4 };
+            readings[0] = Reading {
+                value: self.reads * 107,
+                time_enabled: self.reads * 5,
+                time_running: self.reads * 4,
+            };
             self.reads < self.broken
         }
     }
@@ -171,7 +174,7 @@ mod tests {
             tally.around(&mut steps, || ());
             tally.add(10, clean);
         }
-        let reading = |batches| CounterReading {
+        let reading = |batches: u64| CounterReading {
             event: 0,
             count: 107 * batches,
             calls: 10 * batches,

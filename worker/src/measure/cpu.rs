@@ -3,8 +3,8 @@
 //! Each unsafe block is one instruction or one short row of them; everything that decides is safe code elsewhere.
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid, __cpuid_count, __rdtscp, _rdtsc};
 use std::arch::is_x86_feature_detected;
+use std::arch::x86_64::{__cpuid, __cpuid_count, __rdtscp, _rdtsc};
 
 /// Bit of `xgetbv` that stands for the upper halves of ymm registers.
 pub(super) const XINUSE_YMM_UPPER: u32 = 1 << 2;

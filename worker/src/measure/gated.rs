@@ -4,7 +4,7 @@
 use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 
 use super::builtin::{ADD_CLOCK_CYCLES, IMUL_CLOCK_CYCLES, LONG_CHAIN, SHORT_CHAIN};
-use super::caller::{Caller, Target};
+use super::caller::Caller;
 use super::counters::{Counters, Tally};
 use super::cpu;
 use super::host::Host;
@@ -12,7 +12,7 @@ use super::round::{Round, choose};
 use super::schedule::Schedule;
 use super::sizing::Sizer;
 use super::stats::median_of;
-use super::trampoline::Pace;
+use super::trampoline::Target;
 
 /// A guess at the cost of calling, in cycles, with which sizing begins.
 const CALLING: f64 = 40.0;
@@ -80,27 +80,26 @@ pub(super) fn sample(
 fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call: f64) -> Sizes {
     let batch = host.ticks(schedule.batch_us);
     let cycle = settle(caller, host.ticks(schedule.warm_up_us));
-    let mut size = |target, pace, guess, ticks| {
-        let mut sizer = Sizer::new(target, pace, guess);
+    let mut size = |target, guess, ticks| {
+        let mut sizer = Sizer::new(target, guess);
         sizer.learn(caller, ticks);
         sizer.calls(ticks)
     };
     let chain = |length: u64| (length as f64 + CALLING) * cycle;
-    let function = size(Target::Function, Pace::Isolated, first_call, batch);
+    let function = size(Target::Function, first_call, batch);
     let sizes = Sizes {
         add_turns: (batch / (ADD_CLOCK_CYCLES * cycle)) as u64,
         imul_turns: (batch / (IMUL_CLOCK_CYCLES * cycle)) as u64,
-        short_chain: size(Target::ShortChain, Pace::Isolated, chain(SHORT_CHAIN), batch),
-        long_chain: size(Target::LongChain, Pace::Isolated, chain(LONG_CHAIN), batch),
-        empty: size(Target::Empty, Pace::Isolated, chain(0), host.ticks(schedule.empty_batch_us)),
+        short_chain: size(Target::ShortChain, chain(SHORT_CHAIN), batch),
+        long_chain: size(Target::LongChain, chain(LONG_CHAIN), batch),
+        empty: size(Target::Empty, chain(0), host.ticks(schedule.empty_batch_us)),
         function,
-        back_to_back: (function > 1)
-            .then(|| size(Target::Function, Pace::BackToBack, batch / function as f64, batch)),
+        back_to_back: (function > 1).then(|| size(Target::BackToBack, batch / function as f64, batch)),
     };
     if function > 1 {
         let until = cpu::ticks().saturating_add(host.ticks(schedule.warm_up_us) as u64);
         while cpu::ticks() < until {
-            caller.batch(Target::Function, function, Pace::Isolated);
+            caller.batch(Target::Function, function);
         }
     }
     sizes
@@ -129,12 +128,11 @@ impl<C: Counters> Rounds<'_, '_, C> {
         let core = self.caller.core();
         let add = self.caller.add_clock(sizes.add_turns) / (sizes.add_turns.max(1) as f64 * ADD_CLOCK_CYCLES);
         let before = self.imul_clock();
-        let short_chain = self.per_call(Target::ShortChain, Pace::Isolated, sizes.short_chain);
+        let short_chain = self.per_call(Target::ShortChain, sizes.short_chain);
         let function = self.function();
-        let long_chain = self.per_call(Target::LongChain, Pace::Isolated, sizes.long_chain);
-        let back_to_back =
-            sizes.back_to_back.map(|calls| self.per_call(Target::Function, Pace::BackToBack, calls));
-        let empty = self.per_call(Target::Empty, Pace::Isolated, sizes.empty);
+        let long_chain = self.per_call(Target::LongChain, sizes.long_chain);
+        let back_to_back = sizes.back_to_back.map(|calls| self.per_call(Target::BackToBack, calls));
+        let empty = self.per_call(Target::Empty, sizes.empty);
         let after = self.imul_clock();
         let moved = self.caller.core() != core;
         let clocks = [add, before, after];
@@ -148,14 +146,14 @@ impl<C: Counters> Rounds<'_, '_, C> {
         self.caller.imul_clock(turns) / (turns.max(1) as f64 * IMUL_CLOCK_CYCLES)
     }
 
-    fn per_call(&mut self, target: Target, pace: Pace, calls: u64) -> f64 {
-        self.caller.batch(target, calls, pace) / calls as f64
+    fn per_call(&mut self, target: Target, calls: u64) -> f64 {
+        self.caller.batch(target, calls) / calls as f64
     }
 
     fn function(&mut self) -> f64 {
         let calls = self.sizes.function;
         let caller = &mut *self.caller;
-        let batch = || caller.batch(Target::Function, calls, Pace::Isolated);
+        let batch = || caller.batch(Target::Function, calls);
         self.tally.around(self.counters, batch) / calls as f64
     }
 }

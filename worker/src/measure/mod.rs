@@ -70,8 +70,12 @@ pub unsafe fn measure(
     // SAFETY: what `Caller::new` asks is what this function asks.
     let mut caller = unsafe { Caller::new(session, host, call) };
     let (first_call, returned) = caller.first_call();
-    let alone = first_call > host.ticks(schedule.first_call_alone_us);
-    let sample = if schedule.gated && !alone { gated::sample } else { quick::sample };
-    let (cycles, counters) = sample(&mut caller, schedule, host, counters, first_call);
+    let (cycles, counters) = if first_call > host.ticks(schedule.first_call_alone_us) {
+        (quick::first_call_alone(&mut caller, schedule, host, first_call), Vec::new())
+    } else if schedule.gated {
+        gated::sample(&mut caller, schedule, host, counters, first_call)
+    } else {
+        quick::sample(&mut caller, schedule, host, counters, first_call)
+    };
     Measured { cycles, returned, findings: caller.findings(), counters }
 }

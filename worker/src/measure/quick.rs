@@ -6,24 +6,24 @@
 use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 
 use super::builtin::{LONG_CHAIN, SHORT_CHAIN};
-use super::caller::{Caller, Target};
+use super::caller::Caller;
 use super::counters::{Counters, Tally};
 use super::cpu;
 use super::host::Host;
 use super::schedule::Schedule;
 use super::sizing::Sizer;
 use super::stats::median;
-use super::trampoline::Pace;
+use super::trampoline::Target;
 
-/// T(N) = cost + cycle·N, in ticks, for a chain of N additions.
-#[derive(Debug, Clone, Copy)]
+/// T(N) = calling + cycle·N, in ticks, for a chain of N additions.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Fit {
     calling: f64,
     cycle: f64,
 }
 
 impl Fit {
-    /// The line through the two chains; readings so disturbed that they give no slope are taken at face value.
+    /// The line through the two chains. Readings so disturbed that they give no slope are taken as if calling were free.
     fn through(short_chain: f64, long_chain: f64) -> Self {
         let slope = (long_chain - short_chain) / (LONG_CHAIN - SHORT_CHAIN) as f64;
         let cycle = if slope > 0.0 { slope } else { short_chain / SHORT_CHAIN as f64 };
@@ -35,9 +35,31 @@ impl Fit {
     }
 }
 
-/// Measures after the first call, which took `first_call` ticks.
-///
-/// A first call longer than [`Schedule::first_call_alone_us`] is the only sample, whatever the effort.
+/// The chains and the empty function, each with what is known of its speed.
+#[derive(Debug)]
+struct Known {
+    short_chain: Sizer,
+    long_chain: Sizer,
+    empty: Sizer,
+}
+
+impl Known {
+    /// Calls each a few times: the first batches pay for cold code, and tell how many calls the later ones should have.
+    fn warm(caller: &mut Caller<'_>, batch: f64) -> Self {
+        let [short_chain, long_chain, empty] =
+            [(Target::ShortChain, SHORT_CHAIN), (Target::LongChain, LONG_CHAIN), (Target::Empty, 0)].map(
+                |(target, length)| {
+                    // A tick is about a cycle on any machine; near enough to begin with.
+                    let mut sizer = Sizer::new(target, 40.0 + length as f64);
+                    sizer.learn(caller, batch);
+                    sizer
+                },
+            );
+        Self { short_chain, long_chain, empty }
+    }
+}
+
+/// Makes a few rounds after the first call, which took `first_call` ticks.
 pub(super) fn sample(
     caller: &mut Caller<'_>,
     schedule: &Schedule,
@@ -46,49 +68,82 @@ pub(super) fn sample(
     first_call: f64,
 ) -> (CycleSamples, Vec<CounterReading>) {
     let deadline = cpu::ticks().saturating_add(host.ticks(schedule.budget_us) as u64);
-    let ticks = host.ticks(schedule.batch_us);
-    let alone = first_call > host.ticks(schedule.first_call_alone_us);
+    let batch = host.ticks(schedule.batch_us);
     let wanted = schedule.wanted_rounds.clamp(1, schedule.room());
-    let [mut short, mut long, mut empty] =
-        [(Target::ShortChain, SHORT_CHAIN), (Target::LongChain, LONG_CHAIN), (Target::Empty, 0)]
-            .map(|(target, length)| Sizer::new(target, Pace::Isolated, 40.0 + length as f64));
-    let mut function = Sizer::new(Target::Function, Pace::Isolated, first_call);
-    // The first batch of each pays for cold code; it only tells how many calls the next should have.
-    for sizer in [&mut short, &mut long, &mut empty, &mut function] {
-        if !alone {
-            sizer.learn(caller, ticks);
-        }
-    }
+    let mut known = Known::warm(caller, batch);
+    let mut function = Sizer::new(Target::Function, first_call);
+    function.learn(caller, batch);
     let mut tally = Tally::new(counters);
     let [mut shorts, mut longs, mut functions] = [(); 3].map(|()| Vec::with_capacity(wanted));
-    let mut calls = 1;
-    loop {
-        shorts.push(short.batch(caller, ticks).0);
-        if alone {
-            functions.push(first_call);
-        } else {
-            let (per_call, made) = tally.around(counters, || function.batch(caller, ticks));
-            functions.push(per_call);
-            tally.add(made, false);
-            calls = made;
+    let calls = loop {
+        shorts.push(known.short_chain.batch(caller, batch).0);
+        let (ticks, calls) = tally.around(counters, || function.batch(caller, batch));
+        functions.push(ticks);
+        tally.add(calls, false);
+        longs.push(known.long_chain.batch(caller, batch).0);
+        if functions.len() >= wanted || cpu::ticks() >= deadline {
+            break calls;
         }
-        longs.push(long.batch(caller, ticks).0);
-        if alone || functions.len() >= wanted || cpu::ticks() >= deadline {
-            break;
-        }
-    }
+    };
+    let empty = known.empty.batch(caller, host.ticks(schedule.empty_batch_us)).0;
     let fit = Fit::through(median(&mut shorts), median(&mut longs));
-    let empty_call = empty.batch(caller, host.ticks(schedule.empty_batch_us)).0;
-    let cycles = CycleSamples {
-        isolated: functions.iter().map(|&per_call| fit.cycles(per_call)).collect(),
+    (answer(fit, &functions, calls, empty, first_call), tally.readings(false))
+}
+
+/// The answer for a function so long that its first call, of `first_call` ticks, is the measurement.
+pub(super) fn first_call_alone(
+    caller: &mut Caller<'_>,
+    schedule: &Schedule,
+    host: &Host,
+    first_call: f64,
+) -> CycleSamples {
+    const ROUNDS: usize = 5;
+    let batch = host.ticks(schedule.batch_us);
+    let mut known = Known::warm(caller, batch);
+    let [mut shorts, mut longs] = [[0.0; ROUNDS]; 2];
+    for (short, long) in shorts.iter_mut().zip(&mut longs) {
+        *short = known.short_chain.batch(caller, batch).0;
+        *long = known.long_chain.batch(caller, batch).0;
+    }
+    let empty = known.empty.batch(caller, host.ticks(schedule.empty_batch_us)).0;
+    let fit = Fit::through(median(&mut shorts), median(&mut longs));
+    answer(fit, &[first_call], 1, empty, first_call)
+}
+
+/// Puts the ticks per call of the function's batches, and of the empty function, into cycles.
+fn answer(fit: Fit, functions: &[f64], calls: u64, empty: f64, first_call: f64) -> CycleSamples {
+    CycleSamples {
+        isolated: functions.iter().map(|&ticks| fit.cycles(ticks)).collect(),
         throughput: Vec::new(),
         gate: Gate::Ungated,
         dropped: 0,
         calls_per_round: calls as u32,
         overhead_cycles: fit.calling / fit.cycle,
-        empty_call_cycles: fit.cycles(empty_call),
+        empty_call_cycles: fit.cycles(empty),
         ticks_per_cycle: fit.cycle,
         first_call_ticks: first_call as u64,
-    };
-    (cycles, tally.readings(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fit_turns_ticks_into_cycles_at_any_clock_speed() {
+        for cycle in [0.5, 0.75, 1.0, 3.0] {
+            let fit = Fit::through((64.0 + 37.0) * cycle, (256.0 + 37.0) * cycle);
+            assert!((fit.cycles((100.0 + 37.0) * cycle) - 100.0).abs() < 1e-9, "{cycle}");
+            assert!((fit.calling / fit.cycle - 37.0).abs() < 1e-9, "{cycle}");
+        }
+    }
+
+    #[test]
+    fn readings_that_give_no_slope_still_give_numbers() {
+        for (short, long) in [(100.0, 100.0), (300.0, 90.0), (1.0, 1.0)] {
+            let answer = answer(Fit::through(short, long), &[1.0, 1e12], 1, 1.0, 1.0);
+            assert!(answer.isolated.iter().all(|cycles| cycles.is_finite()), "{answer:?}");
+            assert!(answer.ticks_per_cycle > 0.0 && answer.overhead_cycles.is_finite(), "{answer:?}");
+        }
+    }
 }

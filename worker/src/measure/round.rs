@@ -90,19 +90,27 @@ impl Round {
 /// Clean ones if there are enough: as many as were wanted, or, for a function so long that time ran out on few rounds,
 /// nine that are at least a quarter of all. Else the best-agreeing eighth: an answer that is marked, but never none.
 pub(super) fn choose(rounds: &[Round], schedule: &Schedule) -> (Vec<Round>, Gate) {
-    let clean = rounds.iter().filter(|round| round.is_clean()).count();
-    let enough = clean >= schedule.wanted_rounds || (clean >= FEWEST_CLEAN && clean >= rounds.len() / 4);
     if !schedule.gated || rounds.len() < FEWEST_GATED {
-        return (rounds.iter().take(MAX_ROUNDS).copied().collect(), Gate::Ungated);
+        return (keep(rounds, rounds.len(), |_| true), Gate::Ungated);
     }
-    if enough {
-        return (rounds.iter().filter(|round| round.is_clean()).take(MAX_ROUNDS).copied().collect(), Gate::Clean);
+    let clean = rounds.iter().filter(|round| round.is_clean()).count();
+    if clean >= schedule.wanted_rounds || (clean >= FEWEST_CLEAN && clean >= rounds.len() / 4) {
+        return (keep(rounds, clean, Round::is_clean), Gate::Clean);
     }
     let mut order: Vec<usize> = (0..rounds.len()).collect();
-    order.sort_unstable_by(|&one, &other| rounds[one].disagreement().total_cmp(&rounds[other].disagreement()));
+    order
+        .sort_unstable_by(|&one, &other| rounds[one].disagreement().total_cmp(&rounds[other].disagreement()));
     order.truncate((rounds.len() / 8).clamp(FEWEST_GATED, MAX_ROUNDS));
     order.sort_unstable();
     (order.into_iter().map(|index| rounds[index]).collect(), Gate::BestAgreeing)
+}
+
+/// The rounds that pass, of which there are `count`; no more than may be reported.
+fn keep(rounds: &[Round], count: usize, passes: impl Fn(&Round) -> bool) -> Vec<Round> {
+    let count = count.min(MAX_ROUNDS);
+    let mut kept = Vec::with_capacity(count);
+    kept.extend(rounds.iter().filter(|round| passes(round)).take(count));
+    kept
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! How many calls make a batch of a given length.
 #![forbid(unsafe_code)]
 
-use super::caller::{Caller, Target};
-use super::trampoline::Pace;
+use super::caller::Caller;
+use super::trampoline::Target;
 
 /// Most calls in a batch; keeps a counter that was tampered with from asking for years.
 const MOST_CALLS: f64 = 1e6;
@@ -11,14 +11,13 @@ const MOST_CALLS: f64 = 1e6;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizer {
     target: Target,
-    pace: Pace,
     ticks_per_call: f64,
 }
 
 impl Sizer {
     /// Begins with a guess.
-    pub(super) fn new(target: Target, pace: Pace, ticks_per_call: f64) -> Self {
-        Self { target, pace, ticks_per_call }
+    pub(super) fn new(target: Target, ticks_per_call: f64) -> Self {
+        Self { target, ticks_per_call }
     }
 
     /// Calls that take about `ticks`; at least one.
@@ -29,7 +28,7 @@ impl Sizer {
     /// Makes a batch of about `ticks`, learns from it, and gives ticks per call and the number of calls.
     pub(super) fn batch(&mut self, caller: &mut Caller<'_>, ticks: f64) -> (f64, u64) {
         let calls = self.calls(ticks);
-        self.ticks_per_call = caller.batch(self.target, calls, self.pace) / calls as f64;
+        self.ticks_per_call = caller.batch(self.target, calls) / calls as f64;
         (self.ticks_per_call, calls)
     }
 

@@ -21,6 +21,8 @@ pub fn place_descriptors() -> io::Result<()> {
     let mut child = SigSet::empty();
     child.add(Signal::SIGCHLD);
     child.thread_block()?;
+    // A session of its own: no terminal, and no share in the signals a terminal sends to the supervisor.
+    nix::unistd::setsid()?;
     // SAFETY: integers, and pointers to constants and to a set that lives through the calls. No Rust object owns any of
     // the descriptors replaced here.
     unsafe {

@@ -76,6 +76,16 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     unsafe { syscall3(libc::SYS_write, fd as usize, bytes.as_ptr() as usize, bytes.len()) }
 }
 
+/// Tells the reader of socket `fd` that nothing more will come.
+///
+/// # Errors
+/// The kernel's error number.
+pub fn end_of_writing(fd: i32) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    unsafe { syscall3(libc::SYS_shutdown, fd as usize, libc::SHUT_WR as usize, 0)? };
+    Ok(())
+}
+
 /// Ends the process at once; nothing is flushed and nothing unwinds.
 pub fn exit(code: i32) -> ! {
     // SAFETY: takes an integer and does not return.

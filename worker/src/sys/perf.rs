@@ -27,7 +27,7 @@ pub unsafe fn open(attributes: *const u8, leader: Option<i32>) -> Result<i32, Er
 /// Most values a group read gives.
 pub const MAX_GROUP: usize = 8;
 
-/// One reading of a group (`PERF_FORMAT_GROUP` with both times): all members at one instant.
+/// One reading of a group: all members at one instant.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GroupReading {
     /// Nanoseconds enabled.
@@ -39,16 +39,21 @@ pub struct GroupReading {
 }
 
 /// Reads the group led by `leader`; `None` if the kernel gives none, as for a pinned group that lost its place.
+///
+/// The format is that of `PERF_FORMAT_GROUP` with both times and identifiers, which perf-event2 always asks for: the
+/// number of members, time enabled, time running, then a value and an identifier for each member.
 #[must_use]
 pub fn read_group(leader: i32, members: usize) -> Option<GroupReading> {
-    let mut words = [0_u64; 3 + MAX_GROUP];
-    let bytes = (3 + members.min(MAX_GROUP)) * size_of::<u64>();
+    let mut words = [0_u64; 3 + 2 * MAX_GROUP];
+    let bytes = (3 + 2 * members.min(MAX_GROUP)) * size_of::<u64>();
     let space: &mut [u8] = words_as_bytes(&mut words);
     if read(leader, &mut space[..bytes]) != Ok(bytes) || words[0] != members as u64 {
         return None;
     }
     let mut values = [0; MAX_GROUP];
-    values.copy_from_slice(&words[3..]);
+    for (value, pair) in values.iter_mut().zip(words[3..].chunks_exact(2)) {
+        *value = pair[0];
+    }
     Some(GroupReading { time_enabled: words[1], time_running: words[2], values })
 }
 

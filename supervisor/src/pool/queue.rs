@@ -1,0 +1,253 @@
+//! Who gets a worker next: one bounded queue over all slots, first come first served.
+//!
+//! Owns the slots. A job that finds a free worker gets it at once; otherwise it waits, unless the queue is full. What a
+//! job holds is a [`Lease`]; however the job ends, dropping the lease ends the worker, frees the slot, asks for a new
+//! worker and serves the next in line.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use webrunner_protocol::ids::CoreId;
+
+use super::outcome::RunError;
+use super::slot::{Slot, Worker, WorkerNumbers};
+use super::Gauges;
+
+/// Workers that wait on each core. Two cover the fork of the next while one runs; more give nothing at one job a core.
+pub const STANDBY: usize = 3;
+
+/// A job in line.
+struct Waiter {
+    quiet: bool,
+    /// Given the slot's index and the worker.
+    hand_over: oneshot::Sender<(usize, Worker)>,
+}
+
+/// The queue and the slots it feeds.
+pub struct Queue {
+    /// The slots, one for each core.
+    pub slots: Vec<Slot>,
+    /// Numbers for new workers.
+    pub numbers: WorkerNumbers,
+    waiting: VecDeque<Waiter>,
+    capacity: usize,
+    running: usize,
+    draining: bool,
+    /// Who is to hear when the last accepted job has ended.
+    emptied: Vec<oneshot::Sender<()>>,
+    /// Moving average of what a job took, for the estimate a refused client gets.
+    usual_run: Duration,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("slots", &self.slots.len()).field("waiting", &self.waiting.len()).finish()
+    }
+}
+
+impl Queue {
+    /// An empty queue over slots that have no zygote yet.
+    #[must_use]
+    pub fn new(cores: &[CoreId], capacity: usize) -> Self {
+        Self {
+            slots: cores.iter().map(|&core| Slot::new(core)).collect(),
+            numbers: WorkerNumbers::default(),
+            waiting: VecDeque::new(),
+            capacity,
+            running: 0,
+            draining: false,
+            emptied: Vec::new(),
+            usual_run: Duration::from_millis(10),
+        }
+    }
+
+    /// Gets a worker, waiting in line for it. With `quiet` it is one on a core where nothing else is going on.
+    ///
+    /// # Errors
+    /// If the queue is full or the pool is draining, or no zygote is left to serve the line.
+    pub async fn lease(queue: &Rc<RefCell<Self>>, quiet: bool) -> Result<Lease, RunError> {
+        let waiting = {
+            let mut this = queue.borrow_mut();
+            if this.draining {
+                return Err(RunError::Draining);
+            }
+            this.ready().map_err(|reason| RunError::NoWorker { reason })?;
+            let at_once = if this.waiting.is_empty() { this.take(quiet) } else { None };
+            match at_once {
+                Some((slot, worker)) => return Ok(Lease::new(queue, slot, worker)),
+                None if this.is_full() => return Err(this.full()),
+                None => {
+                    let (hand_over, receiver) = oneshot::channel();
+                    this.waiting.push_back(Waiter { quiet, hand_over });
+                    receiver
+                }
+            }
+        };
+        let mut place = Place { queue: Rc::clone(queue), waiting };
+        match (&mut place.waiting).await {
+            Ok((slot, worker)) => Ok(Lease::new(queue, slot, worker)),
+            Err(_) => Err(RunError::NoWorker { reason: "the pool stopped".into() }),
+        }
+    }
+
+    /// Takes a worker from the best slot there is: a quiet one if possible, else the one idle longest.
+    fn take(&mut self, quiet: bool) -> Option<(usize, Worker)> {
+        let (index, _) = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.can_start() && (slot.is_quiet() || !quiet))
+            .min_by_key(|(_, slot)| (!slot.is_quiet(), slot.idle_since))?;
+        let worker = self.slots[index].take()?;
+        self.running += 1;
+        Some((index, worker))
+    }
+
+    /// Serves the line for as long as its head can be served. To be called whenever a slot may have become usable.
+    pub fn serve(&mut self) {
+        while let Some(waiter) = self.waiting.pop_front() {
+            if waiter.hand_over.is_closed() {
+                continue;
+            }
+            let Some((index, worker)) = self.take(waiter.quiet) else {
+                self.waiting.push_front(waiter);
+                break;
+            };
+            if let Err((index, worker)) = waiter.hand_over.send((index, worker)) {
+                self.give_back(index, &worker);
+            }
+        }
+        self.note_if_empty();
+    }
+
+    /// A job has ended: its worker is of no further use, whatever it is doing.
+    fn give_back(&mut self, index: usize, worker: &Worker) {
+        worker.kill();
+        self.running -= 1;
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.release();
+        }
+        self.refill(index);
+    }
+
+    /// Asks the slot's zygote for what it is short of. A zygote that cannot be asked is found dead by its keeper.
+    pub fn refill(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            let _ = slot.refill(STANDBY, &mut self.numbers);
+        }
+    }
+
+    fn note_if_empty(&mut self) {
+        if self.running == 0 && self.waiting.is_empty() {
+            for listener in self.emptied.drain(..) {
+                let _ = listener.send(());
+            }
+        }
+    }
+
+    /// Takes no more jobs; the future ends when the last accepted one has.
+    pub fn drain(&mut self) -> impl Future<Output = ()> + use<> {
+        self.draining = true;
+        let (sender, emptied) = oneshot::channel();
+        self.emptied.push(sender);
+        self.note_if_empty();
+        async move {
+            let _ = emptied.await;
+        }
+    }
+
+    /// Whether a job could be taken.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.draining {
+            return Err("the service is stopping".into());
+        }
+        if self.slots.iter().all(|slot| slot.control.is_none()) {
+            return Err("no zygote is up; one is being started".into());
+        }
+        Ok(())
+    }
+
+    /// Whether no further job may wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= self.capacity && !(self.capacity == 0 && self.slots.iter().any(Slot::can_start))
+    }
+
+    /// The refusal for that, with an estimate of when to come back.
+    #[must_use]
+    pub fn full(&self) -> RunError {
+        let jobs_ahead = (self.waiting.len() + 1) as u32;
+        let slots = self.slots.len().max(1) as u32;
+        RunError::QueueFull { capacity: self.capacity, retry_after: self.usual_run * jobs_ahead / slots }
+    }
+
+    /// Remembers what a job took.
+    pub fn record_run(&mut self, took: Duration) {
+        self.usual_run = (self.usual_run * 7 + took) / 8;
+    }
+
+    /// How things are.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            queued: self.waiting.len(),
+            queue_capacity: self.capacity,
+            running: self.running,
+            standby: self.slots.iter().map(Slot::standby).sum(),
+            zygotes: self.slots.iter().filter(|slot| slot.control.is_some()).count(),
+        }
+    }
+}
+
+/// A place in line. If the job goes away in the moment a worker is handed over, the worker is given back.
+struct Place {
+    queue: Rc<RefCell<Queue>>,
+    waiting: oneshot::Receiver<(usize, Worker)>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.waiting.close();
+        let mut queue = self.queue.borrow_mut();
+        if let Ok((index, worker)) = self.waiting.try_recv() {
+            queue.give_back(index, &worker);
+            queue.serve();
+        } else {
+            queue.waiting.retain(|waiter| !waiter.hand_over.is_closed());
+            queue.note_if_empty();
+        }
+    }
+}
+
+/// A worker, held for one job.
+#[derive(Debug)]
+pub struct Lease {
+    queue: Rc<RefCell<Queue>>,
+    slot: usize,
+    worker: Worker,
+}
+
+impl Lease {
+    fn new(queue: &Rc<RefCell<Queue>>, slot: usize, worker: Worker) -> Self {
+        Self { queue: Rc::clone(queue), slot, worker }
+    }
+
+    /// The worker.
+    pub fn worker(&mut self) -> &mut Worker {
+        &mut self.worker
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut queue = self.queue.borrow_mut();
+        queue.give_back(self.slot, &self.worker);
+        queue.serve();
+    }
+}
