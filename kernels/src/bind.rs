@@ -3,12 +3,12 @@
 //! What a client sends is hostile: it is read strictly, computed with checks, and held against the memory limit before
 //! anything is sent to a worker. A refusal names the parameter, what was expected and what came.
 
-use webrunner_protocol::limits::MAX_BUFFER_BYTES;
 use webrunner_protocol::plan::{Argument, Buffer, CallPlan, ElementType};
 
 use crate::argument::{Array, Number, Source};
 use crate::expression::{EvaluationError, Expression};
 use crate::kernel::{Check, Kernel};
+use crate::refusal::{ComputedError, ParameterError};
 use crate::text::{near, shown};
 use crate::types::{Value, integer_range};
 
@@ -32,131 +32,6 @@ pub struct Work {
     pub flop: Option<u64>,
     /// Bytes moved between memory and registers, at least.
     pub bytes: Option<u64>,
-}
-
-/// Why a request's parameters are refused.
-///
-/// Texts that came from the client are escaped and cut, so any member may be shown as it is.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParameterError {
-    /// No parameter has this name.
-    #[error("kernel {kernel} has no parameter `{name}`; {}", offer(near, known))]
-    Unknown {
-        /// The kernel.
-        kernel: String,
-        /// The name that came.
-        name: String,
-        /// Names like it, nearest first.
-        near: Vec<String>,
-        /// Every name there is.
-        known: Vec<String>,
-    },
-    /// A parameter came more than once.
-    #[error("parameter `{name}` is given more than once; give it once")]
-    Repeated {
-        /// The parameter.
-        name: String,
-    },
-    /// A value is no number of the right type, or is out of range.
-    #[error("parameter `{name}` must be {expected}, got `{got}`")]
-    Value {
-        /// The parameter.
-        name: String,
-        /// What it may be, in words.
-        expected: String,
-        /// What came.
-        got: String,
-    },
-    /// The parameters, each allowed, make a size or an argument that is not.
-    #[error("{what}, `{expression}`, {reason} with {values}; it must be {expected}")]
-    Computed {
-        /// What was computed: `length of x`.
-        what: String,
-        /// The parameter, if the expression is nothing else.
-        parameter: Option<String>,
-        /// The expression.
-        expression: String,
-        /// Values of the parameters in it.
-        values: String,
-        /// What came of it: `overflows 64 bits`, `is -3`.
-        reason: String,
-        /// What it may be, in words.
-        expected: String,
-    },
-    /// The arrays together take too much memory.
-    #[error(
-        "the arrays take {bytes} bytes together with {values}, at most {MAX_BUFFER_BYTES} are allowed; choose smaller values"
-    )]
-    Memory {
-        /// Bytes they would take; saturates.
-        bytes: u64,
-        /// Values of the parameters.
-        values: String,
-    },
-}
-
-impl ParameterError {
-    /// A stable name of the kind of error, for machines.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Unknown { .. } => "unknown-parameter",
-            Self::Repeated { .. } => "repeated-parameter",
-            Self::Value { .. } => "parameter-value",
-            Self::Computed { .. } => "computed-size",
-            Self::Memory { .. } => "memory-limit",
-        }
-    }
-
-    /// The parameter at fault, if it is one alone.
-    #[must_use]
-    pub fn parameter(&self) -> Option<&str> {
-        match self {
-            Self::Unknown { name, .. } | Self::Repeated { name } | Self::Value { name, .. } => Some(name),
-            Self::Computed { parameter, .. } => parameter.as_deref(),
-            Self::Memory { .. } => None,
-        }
-    }
-
-    /// What would have been taken, in words.
-    #[must_use]
-    pub fn expected(&self) -> Option<String> {
-        match self {
-            Self::Unknown { known, .. } => Some(format!("one of {}", known.join(", "))),
-            Self::Repeated { .. } => None,
-            Self::Value { expected, .. } | Self::Computed { expected, .. } => Some(expected.clone()),
-            Self::Memory { .. } => Some(format!("at most {MAX_BUFFER_BYTES} bytes")),
-        }
-    }
-
-    /// What came instead.
-    #[must_use]
-    pub fn got(&self) -> Option<String> {
-        match self {
-            Self::Unknown { name, .. } => Some(name.clone()),
-            Self::Repeated { .. } => None,
-            Self::Value { got, .. } => Some(got.clone()),
-            Self::Computed { reason, values, .. } => Some(format!("{reason} with {values}")),
-            Self::Memory { bytes, .. } => Some(format!("{bytes} bytes")),
-        }
-    }
-
-    /// Names like an unknown one, nearest first.
-    #[must_use]
-    pub fn near(&self) -> &[String] {
-        match self {
-            Self::Unknown { near, .. } => near,
-            Self::Repeated { .. } | Self::Value { .. } | Self::Computed { .. } | Self::Memory { .. } => &[],
-        }
-    }
-}
-
-fn offer(near: &[String], known: &[String]) -> String {
-    match (near, known) {
-        (_, []) => "it takes none".to_owned(),
-        ([], known) => format!("it takes {}", known.join(", ")),
-        (near, _) => format!("did you mean {}?", near.join(" or ")),
-    }
 }
 
 impl Kernel {
@@ -291,7 +166,7 @@ impl Values<'_> {
         Err(ParameterError::Value {
             name: self.kernel.parameters[index].name().to_owned(),
             expected: "a number that a float can hold".to_owned(),
-            got: value.to_string(),
+            got: format!("{value:?}"),
         })
     }
 
@@ -328,14 +203,14 @@ impl Values<'_> {
         };
         let parameter =
             expression.sole_parameter().map(|index| self.kernel.parameters[index].name().to_owned());
-        Err(ParameterError::Computed {
+        Err(ParameterError::Computed(Box::new(ComputedError {
             what: what.to_owned(),
             parameter,
             expression: expression.text().to_owned(),
             values: self.show(expression.parameters()),
             reason,
             expected: format!("from {low} to {high}"),
-        })
+        })))
     }
 
     fn value_of(&self, expression: &Expression) -> Result<i128, EvaluationError> {

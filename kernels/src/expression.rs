@@ -1,10 +1,10 @@
 //! Expressions: integers, parameters, `+ - * /` and parentheses, for lengths, offsets and work.
 //!
-//! Every value, the intermediate ones too, must lie in -2^63 ..= 2^64 - 1, so that it fits a signed or an unsigned 64-bit
-//! integer; anything else is an overflow. Division drops the fraction, towards zero, as in C.
+//! Every value, the intermediate ones too, must lie in -2^63 ..= 2^64 - 1, so that it fits a signed or an unsigned
+//! 64-bit integer; anything else is an overflow. Division drops the fraction, towards zero, as in C.
 //!
-//! The text comes from a specification, the values from a client. Neither can make evaluation panic, recurse or run long:
-//! the text is compiled once into steps for a small stack, and its length and nesting are bounded.
+//! The text comes from a specification, the values from a client. Neither can make evaluation panic, recurse or run
+//! long: the text is compiled once into steps for a small stack, and its length and nesting are bounded.
 
 use std::fmt;
 

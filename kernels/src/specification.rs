@@ -1,18 +1,18 @@
 //! Turns the attributes of a file into a kernel, or says which line is wrong and why.
 //!
-//! A specification comes from an operator, so its mistakes must be found when it is loaded: names that clash, parameters that
-//! nothing uses, expressions over unknown parameters, defaults that do not make a call. What is left to go wrong at
-//! a request is what the client chose.
+//! A specification comes from an operator, so its mistakes must be found when it is loaded: names that clash,
+//! parameters that nothing uses, expressions over unknown parameters, defaults that do not make a call. What is left
+//! to go wrong at a request is what the client chose.
 
 use webrunner_protocol::limits::MAX_ARGUMENTS;
 use webrunner_protocol::plan::ElementType;
 
 use crate::argument::{ArgumentSpecification, expression};
-use crate::bind::ParameterError;
 use crate::expression::{Expression, ExpressionError};
 use crate::kernel::{Check, Kernel};
 use crate::parameter::{Parameter, check_summary};
 use crate::reference::Reference;
+use crate::refusal::ParameterError;
 use crate::text::{is_identifier, shown};
 use crate::types::{Value, parse_decimal, parse_return};
 use crate::xml::{
@@ -221,6 +221,7 @@ fn check(raw: &RawCheck, kernel: &Kernel) -> Result<Check, SpecificationError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use webrunner_protocol::plan::Argument;
 
     use super::*;
 
@@ -434,6 +435,27 @@ mod tests {
             assert!(message.starts_with(reason), "{by}: {message}");
             assert_eq!(error.line, line, "{by}: {message}");
         }
+    }
+
+    #[test]
+    fn arguments_are_extended_as_their_c_type_asks() {
+        let kernel = parse(
+            "<kernel name='k'><query><parameter name='n' type='int16' default='-1'/></query><call>
+            <argument name='n' type='int8_t'/><argument name='a' type='uint8_t' value='n + 256'/>
+            <argument name='b' type='double' value='-1'/><argument name='c' type='float' value='n * 3'/>
+            </call></kernel>",
+        )
+        .unwrap();
+        let expected = [
+            Argument::Integer(u64::MAX),
+            Argument::Integer(255),
+            Argument::Double(-1.0),
+            Argument::Float(-3.0),
+        ];
+        assert_eq!(kernel.bind([]).unwrap().plan.arguments, expected);
+        let error = kernel.bind([("n", "-129")]).unwrap_err();
+        assert_eq!(error.to_string(), "argument n, `n`, is -129 with n = -129; it must be from -128 to 127");
+        assert_eq!(error.parameter(), Some("n"));
     }
 
     #[test]

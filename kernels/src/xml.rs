@@ -1,7 +1,7 @@
 //! Reads the XML of one specification into plain attributes, each with the line it stands on.
 //!
-//! Owns the shape of the format: which element may stand where, and which attributes it has. What the attributes mean is
-//! for [`specification`](crate::specification) to say.
+//! Owns the shape of the format: which element may stand where, and which attributes it has. What the attributes mean
+//! is for [`specification`](crate::specification) to say.
 //!
 //! The outline is walked event by event, and each tag's attributes are deserialised on their own, because a
 //! deserialiser of the whole file looks ahead and could not name the line of an error. Nothing but elements,

@@ -1,5 +1,6 @@
 //! What a client's parameters are refused for, and that each refusal says what to do.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use webrunner_kernels::{Binding, Catalogue, ParameterError, Value};

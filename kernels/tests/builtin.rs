@@ -1,5 +1,6 @@
 //! The kernels that come with the program: their names, signatures, and the contract with clients of the 2015 service.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use webrunner_kernels::{Catalogue, Kernel, Reference};
 use webrunner_protocol::plan::{Argument, Direction, ElementType, Fill, ReturnType};

@@ -1,5 +1,6 @@
 //! Plain implementations of the built-in kernels pass their checks, and results that are off do not.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use webrunner_kernels::{Binding, Catalogue, Observation, Place, Verdict};
 use webrunner_protocol::plan::{ElementType, Fill};
@@ -156,9 +157,11 @@ fn a_tile_whose_elements_overlap_is_left_unchecked() {
     assert!(reason.starts_with("elements of c overlap with rs_c = 1 and cs_c = 1"), "{reason}");
 }
 
+type Function = fn(f64) -> f64;
+
 #[test]
 fn vector_functions_are_checked() {
-    let functions: [(&str, fn(f64) -> f64); 7] = [
+    let functions: [(&str, Function); 7] = [
         ("exp", f64::exp),
         ("log", f64::ln),
         ("sin", f64::sin),

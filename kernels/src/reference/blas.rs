@@ -1,4 +1,5 @@
-//! References for the `blis` kernels. Argument numbers are those of [`Reference::slots`](super::Reference).
+//! References for the `blis` kernels. Arguments are numbered as in `Reference::slots`, which the kernel was found to
+//! fit.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,9 @@
 //! What the right result of a call is, computed in double precision, and whether a function came close enough to it.
 //!
 //! A check never calls a good function wrong because it adds in another order: errors are held against the size of what
-//! was added up, not against a result that may have cancelled, and grow with the number of roundings. The bytes compared come from
-//! a worker and may be anything; their lengths are checked, and whatever does not fit is left unchecked with a reason.
+//! was added up, not against a result that may have cancelled, and grow with the number of roundings. The bytes
+//! compared come from a worker and may be anything; their lengths are checked, and whatever does not fit is left
+//! unchecked with a reason.
 //!
 //! # Layout
 //!
@@ -106,10 +107,10 @@ impl Reference {
             return false;
         }
         let places_fit = kernel.arguments.iter().zip(slots).all(|(argument, slot)| {
-            let fits = slot.takes(&argument.source);
+            let found = argument.ctype.element;
             // The first floating-point type met is the one all others must be.
-            *slot == Slot::Integer && fits
-                || fits && *element.get_or_insert(argument.ctype.element) == argument.ctype.element
+            let type_fits = *slot == Slot::Integer || *element.get_or_insert(found) == found;
+            type_fits && slot.takes(&argument.source)
         });
         places_fit && matches!(element, Some(ElementType::Float | ElementType::Double))
     }

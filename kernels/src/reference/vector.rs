@@ -1,4 +1,4 @@
-//! References for the `vector` kernels: functions applied to each element.
+//! References for the `vector` kernels: functions of the standard library, applied to each element in `double`.
 
 use super::call::{Call, Expected, Quantity, Unchecked};
 
@@ -96,8 +96,9 @@ impl Function {
         }
     }
 
-    /// What one element should be. Errors are relative to the larger of the result and of what a relative change of the input
-    /// makes of it, `|x f'(x)|`: near a root of f no function can do better than that with an input rounded once.
+    /// What one element should be. Errors are relative to the larger of the result and of what a relative change of
+    /// the input makes of it, `|x f'(x)|`: near a root of f no function can do better than that with an input rounded
+    /// once.
     fn quantity(self, x: f64) -> Quantity {
         let value = self.value(x);
         let moved = (x * self.slope(x)).abs();
