@@ -1,0 +1,188 @@
+//! The arguments and arrays of one call, read as numbers, and the result a reference expects of it.
+//!
+//! Nothing here indexes past an array: a vector is made only after its last element was found to lie inside.
+
+use webrunner_protocol::plan::{Argument, CallPlan, ElementType};
+
+/// Why a call was left unchecked.
+pub(crate) type Unchecked = String;
+
+/// A call that was made: its plan, and its arrays as they were before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    plan: &'a CallPlan,
+    before: &'a [&'a [u8]],
+}
+
+/// Numbers in memory, little endian.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers<'a> {
+    bytes: &'a [u8],
+    element: ElementType,
+}
+
+/// Elements of an array, a fixed number of elements apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vector<'a> {
+    numbers: Numbers<'a>,
+    length: usize,
+    stride: usize,
+}
+
+/// A number a reference expects, and what it takes to judge another one by it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Quantity {
+    /// The right result.
+    pub(crate) value: f64,
+    /// Size of what was added up or multiplied, to which errors are relative; 0 if the result must be exact.
+    pub(crate) magnitude: f64,
+    /// Roundings on the way to the result.
+    pub(crate) roundings: f64,
+}
+
+/// What a call should give.
+pub(crate) struct Expected<'a> {
+    /// What the function should return.
+    pub(crate) returned: Option<Quantity>,
+    /// The buffer it should write, by index, and what each element should be, by index.
+    pub(crate) written: Option<(usize, ElementOf<'a>)>,
+}
+
+/// Computes an element when it is asked for, because all of them together may not fit in memory.
+pub(crate) type ElementOf<'a> = Box<dyn Fn(usize) -> Quantity + 'a>;
+
+impl<'a> Call<'a> {
+    /// Checks that the arrays are those of the plan.
+    pub(crate) fn new(plan: &'a CallPlan, before: &'a [&'a [u8]]) -> Result<Self, Unchecked> {
+        let sizes_agree = plan.buffers.len() == before.len()
+            && plan
+                .buffers
+                .iter()
+                .zip(before)
+                .all(|(buffer, bytes)| buffer.bytes() == u64::try_from(bytes.len()).ok());
+        if sizes_agree {
+            Ok(Self { plan, before })
+        } else {
+            Err("the arrays before the call are not those of the call plan".to_owned())
+        }
+    }
+
+    /// A count or a stride. As a signed number it must not be negative.
+    pub(crate) fn integer(&self, argument: usize) -> Result<usize, Unchecked> {
+        match self.plan.arguments.get(argument) {
+            Some(&Argument::Integer(value)) => usize::try_from(value.cast_signed())
+                .map_err(|_| format!("argument {argument} is negative or too large")),
+            _ => Err(format!("argument {argument} is no integer")),
+        }
+    }
+
+    /// A number passed by value.
+    pub(crate) fn number(&self, argument: usize) -> Result<f64, Unchecked> {
+        match self.plan.arguments.get(argument) {
+            Some(&Argument::Float(value)) => Ok(value.into()),
+            Some(&Argument::Double(value)) => Ok(value),
+            _ => Err(format!("argument {argument} is no floating-point number")),
+        }
+    }
+
+    /// The index of the buffer that a pointer points to.
+    pub(crate) fn buffer(&self, argument: usize) -> Result<usize, Unchecked> {
+        match self.plan.arguments.get(argument) {
+            Some(&Argument::Pointer(buffer)) if usize::from(buffer) < self.before.len() => Ok(buffer.into()),
+            _ => Err(format!("argument {argument} points to no array")),
+        }
+    }
+
+    /// The array that a pointer points to.
+    pub(crate) fn numbers(&self, argument: usize) -> Result<Numbers<'a>, Unchecked> {
+        let buffer = self.buffer(argument)?;
+        Ok(Numbers { bytes: self.before[buffer], element: self.plan.buffers[buffer].element })
+    }
+
+    /// A strided vector of `length` elements.
+    pub(crate) fn vector(
+        &self,
+        argument: usize,
+        length: usize,
+        stride: usize,
+    ) -> Result<Vector<'a>, Unchecked> {
+        let numbers = self.numbers(argument)?;
+        if stride == 0 {
+            return Err(format!("the vector of argument {argument} has stride 0"));
+        }
+        let span = length.checked_sub(1).map_or(Some(0), |steps| steps.checked_mul(stride)?.checked_add(1));
+        if span.is_none_or(|span| span > numbers.len()) {
+            return Err(format!("the array of argument {argument} is shorter than its vector"));
+        }
+        Ok(Vector { numbers, length, stride })
+    }
+}
+
+impl<'a> Numbers<'a> {
+    pub(crate) fn new(bytes: &'a [u8], element: ElementType) -> Self {
+        Self { bytes, element }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self.element {
+            ElementType::Float => self.bytes.len() / 4,
+            ElementType::Double => self.bytes.len() / 8,
+            _ => 0,
+        }
+    }
+
+    /// The element at an index; NaN past the end, which compares equal to nothing.
+    pub(crate) fn at(&self, index: usize) -> f64 {
+        match self.element {
+            ElementType::Float => {
+                read(self.bytes, index).map_or(f64::NAN, |bytes| f32::from_le_bytes(bytes).into())
+            }
+            ElementType::Double => read(self.bytes, index).map_or(f64::NAN, f64::from_le_bytes),
+            _ => f64::NAN,
+        }
+    }
+}
+
+fn read<const N: usize>(bytes: &[u8], index: usize) -> Option<[u8; N]> {
+    let start = index.checked_mul(N)?;
+    bytes.get(start..start.checked_add(N)?)?.try_into().ok()
+}
+
+impl<'a> Vector<'a> {
+    pub(crate) fn at(&self, index: usize) -> f64 {
+        self.numbers.at(index * self.stride)
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = f64> + 'a {
+        (0..self.length).map(move |index| self.at(index))
+    }
+
+    /// What each element of the array should be once `result` has been stored in each element of the vector.
+    pub(crate) fn written(self, result: impl Fn(usize) -> Quantity + 'a) -> ElementOf<'a> {
+        Box::new(move |element| {
+            let index = element / self.stride;
+            if element % self.stride == 0 && index < self.length {
+                result(index)
+            } else {
+                Quantity::exact(self.numbers.at(element))
+            }
+        })
+    }
+}
+
+impl Quantity {
+    /// A number that must come out as it is.
+    pub(crate) fn exact(value: f64) -> Self {
+        Self { value, magnitude: 0.0, roundings: 0.0 }
+    }
+}
+
+impl<'a> Expected<'a> {
+    pub(crate) fn returned(quantity: Quantity) -> Self {
+        Self { returned: Some(quantity), written: None }
+    }
+
+    pub(crate) fn written(buffer: usize, element: ElementOf<'a>) -> Self {
+        Self { returned: None, written: Some((buffer, element)) }
+    }
+}
