@@ -1,0 +1,154 @@
+//! Calls the function under test, or a built-in one in its place, and keeps what the function was found to do wrong.
+//!
+//! This is the only user of the trampoline. It holds the promise made to [`Caller::new`], that the function may be
+//! called at all, so that everything above it is safe code.
+
+use webrunner_protocol::reply::{Findings, Returned};
+
+use super::builtin;
+use super::call::PreparedCall;
+use super::cpu::{self, XINUSE_YMM_UPPER, XINUSE_ZMM_UPPER};
+use super::host::Host;
+use super::trampoline::{ENTRY_MXCSR, Left, Session, Target};
+
+/// Status flags of MXCSR, which any floating-point code may set; the rest are control bits and belong to the caller.
+const MXCSR_STATUS: u32 = 0x3F;
+
+/// x87 control word after `fninit`.
+const X87_CONTROL: u16 = 0x37F;
+
+/// x87 tag word of an empty stack.
+const X87_EMPTY: u16 = 0xFFFF;
+
+/// DF in `rflags`.
+const DIRECTION_FLAG: u64 = 1 << 10;
+
+/// Ticks that two stamps show although nothing stands between them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Stamp {
+    batch: f64,
+    clock: f64,
+}
+
+impl Stamp {
+    /// Measures batches of no calls, and what is left of a clock when its turns are taken out.
+    pub(super) fn calibrate(session: &mut Session) -> Self {
+        const TURNS: u64 = 4;
+        // SAFETY: a batch of no calls uses neither function nor stack.
+        let batch = steady_mean(|| unsafe { session.batch(Target::Empty, 0, 0) });
+        let once = steady_mean(|| builtin::imul_clock(TURNS));
+        let twice = steady_mean(|| builtin::imul_clock(2 * TURNS));
+        Self { batch, clock: (2.0 * once - twice).clamp(0.0, 2.0 * batch) }
+    }
+}
+
+/// The mean of many readings, the slowest tenth left out, in which something else happened.
+///
+/// The counter may step by tens of ticks, so a median would not see below a step.
+fn steady_mean(mut read: impl FnMut() -> u64) -> f64 {
+    const READINGS: usize = 320;
+    let mut found = [0; READINGS];
+    found.fill_with(&mut read);
+    found.sort_unstable();
+    let kept = &found[..READINGS * 9 / 10];
+    kept.iter().sum::<u64>() as f64 / kept.len() as f64
+}
+
+/// Ticks without the stamps' own; never less than one, so that a ratio of two is a number.
+fn without(stamps: f64, ticks: u64) -> f64 {
+    (ticks as f64 - stamps).max(1.0)
+}
+
+/// The trampoline, loaded with one call.
+#[derive(Debug)]
+pub(super) struct Caller<'session> {
+    session: &'session mut Session,
+    function: u64,
+    expected_rsp: u64,
+    stamp: Stamp,
+    core_tag: bool,
+    findings: Findings,
+}
+
+impl<'session> Caller<'session> {
+    /// Loads the trampoline with `call`.
+    ///
+    /// # Safety
+    /// As for [`measure`](super::measure): for as long as the caller is used, the function may be called and
+    /// its stack is nobody else's.
+    pub(super) unsafe fn new(session: &'session mut Session, host: &Host, call: &PreparedCall) -> Self {
+        session.load(call, host.avx, host.tracks_upper);
+        Self {
+            session,
+            function: call.function,
+            expected_rsp: call.stack_at_call(),
+            stamp: host.stamp,
+            core_tag: host.core_tag,
+            findings: Findings { dirty_upper: host.tracks_upper.then_some(false), ..Findings::default() },
+        }
+    }
+
+    /// Calls the function once and gives the ticks of that call and what it returned.
+    pub(super) fn first_call(&mut self) -> (f64, Returned) {
+        // SAFETY: a batch of no calls uses neither function nor stack. It brings in the pages of the trampoline, which
+        // a process just forked would otherwise fault on within the first call.
+        unsafe { self.session.batch(Target::Function, self.function, 0) };
+        let ticks = self.batch(Target::Function, 1);
+        let left = self.session.left();
+        (ticks, Returned { integer: left.rax, vector: left.xmm0 })
+    }
+
+    /// Makes `calls` calls of `target`, at least one, and gives the ticks they took together.
+    pub(super) fn batch(&mut self, target: Target, calls: u64) -> f64 {
+        let address = match target {
+            Target::Function | Target::BackToBack => self.function,
+            Target::ShortChain => builtin::short_chain(),
+            Target::LongChain => builtin::long_chain(),
+            Target::Empty => builtin::empty(),
+        };
+        // SAFETY: `Caller::new` was promised that the function may be called on the stack that is loaded; the
+        // built-in functions take no arguments and use of the stack only what holds their return address.
+        let ticks = unsafe { self.session.batch(target, address, calls.max(1)) };
+        if matches!(target, Target::Function | Target::BackToBack) {
+            let left = self.session.left();
+            self.note(&left);
+        }
+        without(self.stamp.batch, ticks)
+    }
+
+    /// Ticks of `turns` turns of dependent additions.
+    pub(super) fn add_clock(&self, turns: u64) -> f64 {
+        without(self.stamp.clock, builtin::add_clock(turns))
+    }
+
+    /// Ticks of `turns` turns of dependent multiplications.
+    pub(super) fn imul_clock(&self, turns: u64) -> f64 {
+        without(self.stamp.clock, builtin::imul_clock(turns))
+    }
+
+    /// A number that changes when the process is moved to another core; always 0 where the CPU cannot tell.
+    pub(super) fn core(&self) -> u32 {
+        if !self.core_tag {
+            return 0;
+        }
+        // SAFETY: `Host::probe` found the instruction.
+        unsafe { cpu::core_tag() }
+    }
+
+    /// What all calls of the function so far were found to have left behind.
+    pub(super) fn findings(&self) -> Findings {
+        self.findings
+    }
+
+    fn note(&mut self, left: &Left) {
+        let findings = &mut self.findings;
+        findings.clobbered |= left.clobbered;
+        findings.stack_pointer |= left.rsp != self.expected_rsp;
+        findings.direction_flag |= left.flags & DIRECTION_FLAG != 0;
+        findings.mxcsr |= (left.mxcsr ^ ENTRY_MXCSR) & !MXCSR_STATUS != 0;
+        findings.x87 |= left.x87_control != X87_CONTROL || left.x87_tags != X87_EMPTY;
+        if let Some(dirty) = &mut findings.dirty_upper {
+            *dirty |= left.upper_halves & (XINUSE_YMM_UPPER | XINUSE_ZMM_UPPER) != 0;
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Standard and thorough measuring: rounds with clocks in them, until enough are clean or time is up.
+#![forbid(unsafe_code)]
+
+use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
+
+use super::builtin::{ADD_CLOCK_CYCLES, IMUL_CLOCK_CYCLES, LONG_CHAIN, SHORT_CHAIN};
+use super::caller::Caller;
+use super::counters::{Counters, Tally};
+use super::cpu;
+use super::host::Host;
+use super::round::{Round, choose};
+use super::schedule::Schedule;
+use super::sizing::Sizer;
+use super::stats::median_of;
+use super::trampoline::Target;
+
+/// A guess at the cost of calling, in cycles, with which sizing begins.
+const CALLING: f64 = 40.0;
+
+/// Lengths of the batches that find out the size of the rounds', as parts of a full one. A reading at full length is
+/// repeated, so that no single one decides.
+const PARTS: [f64; 6] = [0.05, 0.25, 0.5, 1.0, 1.0, 1.0];
+
+/// Rounds in the making.
+struct Rounds<'run, 'session, C> {
+    caller: &'run mut Caller<'session>,
+    counters: &'run mut C,
+    tally: Tally,
+    sizes: Sizes,
+}
+
+/// How many turns or calls each reading of a round takes.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    add_turns: u64,
+    imul_turns: u64,
+    short_chain: u64,
+    long_chain: u64,
+    empty: u64,
+    function: u64,
+    /// `None` for a function so long that overlap between calls is nothing beside it.
+    back_to_back: Option<u64>,
+}
+
+/// Measures after the first call, which took `first_call` ticks.
+pub(super) fn sample(
+    caller: &mut Caller<'_>,
+    schedule: &Schedule,
+    host: &Host,
+    counters: &mut impl Counters,
+    first_call: f64,
+) -> (CycleSamples, Vec<CounterReading>) {
+    let deadline = cpu::ticks().saturating_add(host.ticks(schedule.budget_us) as u64);
+    let sizes = warm_up(caller, schedule, host, first_call);
+    let mut making = Rounds { tally: Tally::new(counters), caller, counters, sizes };
+    let mut rounds = Vec::with_capacity(schedule.room());
+    let mut clean = 0;
+    loop {
+        let round = making.round();
+        rounds.push(round);
+        clean += usize::from(round.is_clean());
+        if clean >= schedule.wanted_rounds || rounds.len() >= schedule.room() || cpu::ticks() >= deadline {
+            break;
+        }
+    }
+    let (chosen, gate) = choose(&rounds, schedule);
+    let mut throughput = Vec::with_capacity(chosen.len());
+    throughput.extend(chosen.iter().filter_map(Round::throughput));
+    let cycles = CycleSamples {
+        isolated: chosen.iter().map(Round::isolated).collect(),
+        throughput,
+        gate,
+        dropped: (rounds.len() - chosen.len()) as u32,
+        calls_per_round: sizes.function as u32,
+        overhead_cycles: median_of(chosen.iter(), Round::overhead),
+        empty_call_cycles: median_of(chosen.iter(), Round::empty),
+        ticks_per_cycle: median_of(chosen.iter(), Round::ticks_per_cycle),
+        first_call_ticks: first_call as u64,
+    };
+    (cycles, making.tally.readings(gate == Gate::Clean))
+}
+
+/// Lets the clock speed settle, finds how many calls make a batch, and runs the function until it is warm.
+fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call: f64) -> Sizes {
+    let batch = host.ticks(schedule.batch_us);
+    let cycle = settle(caller, host.ticks(schedule.warm_up_us));
+    let mut size = |target, guess, ticks| {
+        let mut sizer = Sizer::new(target, guess);
+        sizer.learn(caller, ticks, &PARTS);
+        sizer.calls(ticks)
+    };
+    let chain = |length: u64| (length as f64 + CALLING) * cycle;
+    let function = size(Target::Function, first_call, batch);
+    let sizes = Sizes {
+        add_turns: (batch / (ADD_CLOCK_CYCLES * cycle)) as u64,
+        imul_turns: (batch / (IMUL_CLOCK_CYCLES * cycle)) as u64,
+        short_chain: size(Target::ShortChain, chain(SHORT_CHAIN), batch),
+        long_chain: size(Target::LongChain, chain(LONG_CHAIN), batch),
+        empty: size(Target::Empty, chain(0), host.ticks(schedule.empty_batch_us)),
+        function,
+        back_to_back: (function > 1).then(|| size(Target::BackToBack, batch / function as f64, batch)),
+    };
+    if function > 1 {
+        let until = cpu::ticks().saturating_add(host.ticks(schedule.warm_up_us) as u64);
+        while cpu::ticks() < until {
+            caller.batch(Target::Function, function);
+        }
+    }
+    sizes
+}
+
+/// Spins for `ticks` and gives the length of a core cycle, as the fastest of many short readings has it.
+fn settle(caller: &Caller<'_>, ticks: f64) -> f64 {
+    const TURNS: u64 = 64;
+    let mut spent = 0.0;
+    let mut fastest = f64::INFINITY;
+    while spent <= ticks {
+        let turns = caller.imul_clock(TURNS);
+        spent += turns;
+        fastest = fastest.min(turns);
+    }
+    fastest / (TURNS as f64 * IMUL_CLOCK_CYCLES)
+}
+
+impl<C: Counters> Rounds<'_, '_, C> {
+    /// Makes one round and adds its counts.
+    ///
+    /// The function stands between the chains and all stand between the multiplications, so that a clock speed that
+    /// changes evenly cancels out.
+    fn round(&mut self) -> Round {
+        let sizes = self.sizes;
+        let core = self.caller.core();
+        let add = self.caller.add_clock(sizes.add_turns) / (sizes.add_turns.max(1) as f64 * ADD_CLOCK_CYCLES);
+        let before = self.imul_clock();
+        let short_chain = self.per_call(Target::ShortChain, sizes.short_chain);
+        let function = self.function();
+        let long_chain = self.per_call(Target::LongChain, sizes.long_chain);
+        let back_to_back = sizes.back_to_back.map(|calls| self.per_call(Target::BackToBack, calls));
+        let empty = self.per_call(Target::Empty, sizes.empty);
+        let after = self.imul_clock();
+        let moved = self.caller.core() != core;
+        let clocks = [add, before, after];
+        let round = Round { clocks, short_chain, long_chain, empty, function, back_to_back, moved };
+        self.tally.add(sizes.function, round.is_clean());
+        round
+    }
+
+    fn imul_clock(&self) -> f64 {
+        let turns = self.sizes.imul_turns;
+        self.caller.imul_clock(turns) / (turns.max(1) as f64 * IMUL_CLOCK_CYCLES)
+    }
+
+    fn per_call(&mut self, target: Target, calls: u64) -> f64 {
+        self.caller.batch(target, calls) / calls as f64
+    }
+
+    fn function(&mut self) -> f64 {
+        let calls = self.sizes.function;
+        let caller = &mut *self.caller;
+        let batch = || caller.batch(Target::Function, calls);
+        self.tally.around(self.counters, batch) / calls as f64
+    }
+}

@@ -1,0 +1,96 @@
+//! Calls a function many times and measures the core cycles of a call by the `tsc-chain` method.
+//!
+//! Runs inside a locked worker: it makes no system call, keeps nothing per thread, reads no clock but the time stamp
+//! counter, and allocates a few vectors of known size. The function under test is hostile. It shares this
+//! process, so it can spoil its own answer or end the process; the harness only has to survive what a careless function
+//! does, and to say so ([`Findings`]). The supervisor checks every figure and holds the deadline.
+//!
+//! # Layout
+//!
+//! - [`call`](PreparedCall): arguments to registers and stack. [`host`](Host): what is known of the machine.
+//! - `trampoline`, `builtin`, `cpu`: the assembly. `caller` is the only user of the first, and safe to use.
+//! - `gated` and `quick`: the two ways to make rounds. `round`: the fit, and which rounds count.
+//! - [`schedule`](Schedule): how much of everything. [`counters`](Counters): what a worker with hardware counters adds.
+//!
+//! The method, with the measurements that led to it, is described in `docs/measurement.md`.
+
+mod builtin;
+mod call;
+mod caller;
+mod counters;
+mod cpu;
+mod gated;
+mod host;
+mod quick;
+mod round;
+mod schedule;
+mod sizing;
+mod stats;
+mod trampoline;
+
+use webrunner_protocol::job::Effort;
+use webrunner_protocol::reply::{CounterReading, CycleSamples, Findings, Returned};
+
+pub use call::{CallError, PreparedCall};
+pub use counters::{Counters, NoCounters, Reading};
+pub use host::Host;
+pub use schedule::Schedule;
+pub use trampoline::Session;
+
+use caller::Caller;
+
+/// What measuring a function gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// Cycles per call.
+    pub cycles: CycleSamples,
+    /// What the first call returned.
+    pub returned: Returned,
+    /// What any call left behind that a caller would not expect.
+    pub findings: Findings,
+    /// Events over the function's isolated calls in the rounds that count, the trampoline's own included. `event` is
+    /// the counter's place in [`Counters::read`]; empty where there are none.
+    pub counters: Vec<CounterReading>,
+}
+
+/// Calls the function of `call` once, then as often as `schedule` asks, and measures it.
+///
+/// Ends within the budget and a few calls; a function that does not return is for the supervisor's deadline to end.
+///
+/// # Safety
+/// The function must be mapped executable code, and `call`'s stack writable memory that nothing else uses. The function
+/// may do to this process whatever its code says: the process must be one that nobody minds losing, and nothing in its
+/// memory may be trusted afterwards by anyone but the client who sent the function.
+pub unsafe fn measure(
+    session: &mut Session,
+    call: &PreparedCall,
+    schedule: &Schedule,
+    host: &Host,
+    counters: &mut impl Counters,
+) -> Measured {
+    // SAFETY: what `Caller::new` asks is what this function asks.
+    let mut caller = unsafe { Caller::new(session, host, call) };
+    let (first_call, returned) = caller.first_call();
+    let (cycles, counters) = if first_call > host.ticks(schedule.first_call_alone_us) {
+        (quick::first_call_alone(&mut caller, schedule, host, first_call), Vec::new())
+    } else if schedule.gated {
+        gated::sample(&mut caller, schedule, host, counters, first_call)
+    } else {
+        quick::sample(&mut caller, schedule, host, counters, first_call)
+    };
+    Measured { cycles, returned, findings: caller.findings(), counters }
+}
+
+/// Measures a built-in function in place of one, and forgets the answer.
+///
+/// A process just forked has most of its pages still to be brought in, at half a microsecond and more each. A worker
+/// does this while it waits for its job, so that a quick measurement does not pay for it.
+///
+/// # Safety
+/// The stack that ends at `stack_top`, a multiple of 16, must be writable memory that nothing else uses.
+pub unsafe fn rehearse(session: &mut Session, stack_top: u64, host: &Host) {
+    let call = PreparedCall::without_arguments(builtin::empty(), stack_top);
+    // SAFETY: the empty function uses of its stack only the return address, and the caller vouches for the stack.
+    let measured = unsafe { measure(session, &call, &Schedule::of(Effort::Quick), host, &mut NoCounters) };
+    std::hint::black_box(measured);
+}

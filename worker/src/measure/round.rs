@@ -1,0 +1,201 @@
+//! One round of readings, what follows from it, and which rounds count.
+//!
+//! The duration of a chain of N additions called through the trampoline is T(N) = a + b·N, where b is the length of a
+//! core cycle and a the cost of calling. Two chains and a clock give both, and a function that took T ticks a call
+//! took (T − a)/b cycles. An empty call is not subtracted instead: an empty function lasts some ten cycles itself,
+//! which a real one hides behind its work.
+#![forbid(unsafe_code)]
+
+use webrunner_protocol::limits::MAX_ROUNDS;
+use webrunner_protocol::reply::Gate;
+
+use super::builtin::{LONG_CHAIN, SHORT_CHAIN};
+use super::schedule::Schedule;
+
+/// How far the four clocks of a clean round may lie apart, as a part of the fastest.
+const CLEAN: f64 = 0.01;
+
+/// Fewest clean rounds that make an answer when time has run out on a function too long for more.
+const FEWEST_CLEAN: usize = 9;
+
+/// Fewer rounds than this show nothing about each other.
+const FEWEST_GATED: usize = 3;
+
+/// Readings that belong together, all taken within some 150 µs so that a drift of the clock speed touches all alike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Round {
+    /// Ticks per core cycle: dependent additions, then multiplications before and after the other readings.
+    pub(super) clocks: [f64; 3],
+    /// Ticks per call of the short chain.
+    pub(super) short_chain: f64,
+    /// Ticks per call of the long chain.
+    pub(super) long_chain: f64,
+    /// Ticks per call of the empty function.
+    pub(super) empty: f64,
+    /// Ticks per fenced call of the function.
+    pub(super) function: f64,
+    /// Ticks per call of the function, back to back; `None` where that was not measured.
+    pub(super) back_to_back: Option<f64>,
+    /// The process was moved to another core meanwhile.
+    pub(super) moved: bool,
+}
+
+impl Round {
+    /// Length of a core cycle in ticks, by the steadier clock: a cycle lost is one of three to it.
+    pub(super) fn ticks_per_cycle(&self) -> f64 {
+        f64::midpoint(self.clocks[1], self.clocks[2])
+    }
+
+    /// Cost of calling, in cycles.
+    pub(super) fn overhead(&self) -> f64 {
+        self.short_chain / self.ticks_per_cycle() - SHORT_CHAIN as f64
+    }
+
+    /// Cycles of a fenced call of the function.
+    pub(super) fn isolated(&self) -> f64 {
+        self.function / self.ticks_per_cycle() - self.overhead()
+    }
+
+    /// Cycles of a fenced call of the empty function.
+    pub(super) fn empty(&self) -> f64 {
+        self.empty / self.ticks_per_cycle() - self.overhead()
+    }
+
+    /// Cycles of a call among others. Calling overlaps with the work, so nothing is taken out.
+    pub(super) fn throughput(&self) -> Option<f64> {
+        self.back_to_back.map(|ticks| ticks / self.ticks_per_cycle())
+    }
+
+    /// How far the round's four measures of a core cycle lie apart, as a part of the shortest.
+    pub(super) fn disagreement(&self) -> f64 {
+        if self.moved {
+            return f64::INFINITY;
+        }
+        let slope = (self.long_chain - self.short_chain) / (LONG_CHAIN - SHORT_CHAIN) as f64;
+        let [add, before, after] = self.clocks;
+        let clocks = [add, before, after, slope];
+        let shortest = clocks.into_iter().fold(f64::INFINITY, f64::min);
+        let longest = clocks.into_iter().fold(0.0, f64::max);
+        if shortest > 0.0 { longest / shortest - 1.0 } else { f64::INFINITY }
+    }
+
+    /// Whether nothing disturbed the round that a clock would show.
+    pub(super) fn is_clean(&self) -> bool {
+        self.disagreement() <= CLEAN
+    }
+}
+
+/// The rounds that count, in the order they were made, and the rule that chose them.
+///
+/// Clean ones if there are enough: as many as were wanted, or, for a function so long that time ran out on few rounds,
+/// nine that are at least a quarter of all. Else the best-agreeing eighth: an answer that is marked, but never none.
+pub(super) fn choose(rounds: &[Round], schedule: &Schedule) -> (Vec<Round>, Gate) {
+    if !schedule.gated || rounds.len() < FEWEST_GATED {
+        return (keep(rounds, rounds.len(), |_| true), Gate::Ungated);
+    }
+    let clean = rounds.iter().filter(|round| round.is_clean()).count();
+    if clean >= schedule.wanted_rounds || (clean >= FEWEST_CLEAN && clean >= rounds.len() / 4) {
+        return (keep(rounds, clean, Round::is_clean), Gate::Clean);
+    }
+    let mut order: Vec<usize> = (0..rounds.len()).collect();
+    order
+        .sort_unstable_by(|&one, &other| rounds[one].disagreement().total_cmp(&rounds[other].disagreement()));
+    order.truncate((rounds.len() / 8).clamp(FEWEST_GATED, MAX_ROUNDS));
+    order.sort_unstable();
+    (order.into_iter().map(|index| rounds[index]).collect(), Gate::BestAgreeing)
+}
+
+/// The rounds that pass, of which there are `count`; no more than may be reported.
+fn keep(rounds: &[Round], count: usize, passes: impl Fn(&Round) -> bool) -> Vec<Round> {
+    let count = count.min(MAX_ROUNDS);
+    let mut kept = Vec::with_capacity(count);
+    kept.extend(rounds.iter().filter(|round| passes(round)).take(count));
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use webrunner_protocol::job::Effort;
+
+    /// A round on a core whose cycle takes `b` ticks, with a calling cost of 30 cycles and a function of 100.
+    fn round(b: f64) -> Round {
+        Round {
+            clocks: [b; 3],
+            short_chain: 94.0 * b,
+            long_chain: 286.0 * b,
+            empty: 40.0 * b,
+            function: 130.0 * b,
+            back_to_back: Some(100.0 * b),
+            moved: false,
+        }
+    }
+
+    fn close(found: f64, expected: f64) -> bool {
+        (found - expected).abs() < 1e-9
+    }
+
+    #[test]
+    fn figures_are_cycles_whatever_the_clock_speed() {
+        for b in [0.4, 0.7, 1.0, 2.5] {
+            let round = round(b);
+            assert!(close(round.isolated(), 100.0), "{round:?}");
+            assert!(close(round.overhead(), 30.0), "{round:?}");
+            assert!(close(round.empty(), 10.0), "{round:?}");
+            assert!(round.throughput().is_some_and(|cycles| close(cycles, 100.0)), "{round:?}");
+            assert!(round.is_clean());
+        }
+    }
+
+    #[test]
+    fn a_slow_down_of_three_percent_in_any_one_clock_is_not_clean() {
+        for clock in 0..3 {
+            let mut slow = round(0.7);
+            slow.clocks[clock] *= 1.03;
+            assert!(!slow.is_clean(), "clock {clock}");
+        }
+        let slow_chain = Round { long_chain: 1.03 * 286.0, ..round(1.0) };
+        assert!(!slow_chain.is_clean());
+    }
+
+    #[test]
+    fn a_round_on_two_cores_or_with_absurd_readings_is_not_clean() {
+        assert!(!Round { moved: true, ..round(1.0) }.is_clean());
+        assert!(!Round { long_chain: 1.0, ..round(1.0) }.is_clean());
+        assert!(!Round { clocks: [0.0; 3], ..round(1.0) }.is_clean());
+    }
+
+    #[test]
+    fn clean_rounds_count_and_others_are_left_out() {
+        let schedule = Schedule::of(Effort::Standard);
+        let mut rounds = vec![round(1.0); schedule.wanted_rounds];
+        rounds.insert(3, Round { clocks: [1.0, 1.0, 1.1], ..round(1.0) });
+        let (chosen, gate) = choose(&rounds, &schedule);
+        assert_eq!((chosen.len(), gate), (schedule.wanted_rounds, Gate::Clean));
+        assert!(chosen.iter().all(Round::is_clean));
+    }
+
+    #[test]
+    fn few_rounds_of_a_long_function_are_enough_when_most_are_clean() {
+        let rounds = [round(1.0); FEWEST_CLEAN];
+        assert_eq!(choose(&rounds, &Schedule::of(Effort::Standard)).1, Gate::Clean);
+    }
+
+    #[test]
+    fn without_enough_clean_rounds_the_best_agreeing_eighth_answers() {
+        let uneasy = |step: usize| Round { clocks: [1.0, 1.0, 1.02 + step as f64 / 1e3], ..round(1.0) };
+        let rounds: Vec<_> = (0..80).rev().map(uneasy).collect();
+        let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Standard));
+        assert_eq!(gate, Gate::BestAgreeing);
+        assert_eq!(chosen, (0..10).rev().map(uneasy).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_or_two_rounds_are_not_gated() {
+        for count in 1..FEWEST_GATED {
+            let rounds = vec![round(1.0); count];
+            let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Thorough));
+            assert_eq!((chosen.len(), gate), (count, Gate::Ungated));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Order statistics of a few hundred readings.
+#![forbid(unsafe_code)]
+
+/// The middle value, or the mean of the two middle ones; 0 of nothing. Sorts in place, as the worker's memory is dear.
+pub(super) fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    match values {
+        [] => 0.0,
+        _ if values.len() % 2 == 1 => values[values.len() / 2],
+        _ => f64::midpoint(values[values.len() / 2 - 1], values[values.len() / 2]),
+    }
+}
+
+/// The median of one figure over `items`.
+pub(super) fn median_of<T>(items: impl ExactSizeIterator<Item = T>, figure: impl Fn(T) -> f64) -> f64 {
+    let mut values = Vec::with_capacity(items.len());
+    values.extend(items.map(figure));
+    median(&mut values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_of_what_came() {
+        assert_eq!(median(&mut []), 0.0);
+        assert_eq!(median(&mut [3.0]), 3.0);
+        assert_eq!(median(&mut [9.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 9.0, 2.0]), 3.0);
+    }
+}
