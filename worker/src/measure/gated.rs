@@ -17,6 +17,10 @@ use super::trampoline::Target;
 /// A guess at the cost of calling, in cycles, with which sizing begins.
 const CALLING: f64 = 40.0;
 
+/// Lengths of the batches that find out the size of the rounds', as parts of a full one. A reading at full length is
+/// repeated, so that no single one decides.
+const PARTS: [f64; 6] = [0.05, 0.25, 0.5, 1.0, 1.0, 1.0];
+
 /// Rounds in the making.
 struct Rounds<'run, 'session, C> {
     caller: &'run mut Caller<'session>,
@@ -82,7 +86,7 @@ fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call
     let cycle = settle(caller, host.ticks(schedule.warm_up_us));
     let mut size = |target, guess, ticks| {
         let mut sizer = Sizer::new(target, guess);
-        sizer.learn(caller, ticks);
+        sizer.learn(caller, ticks, &PARTS);
         sizer.calls(ticks)
     };
     let chain = |length: u64| (length as f64 + CALLING) * cycle;
@@ -105,17 +109,17 @@ fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call
     sizes
 }
 
-/// Spins for `ticks` and gives the length of a core cycle at the end of it.
+/// Spins for `ticks` and gives the length of a core cycle, as the fastest of many short readings has it.
 fn settle(caller: &Caller<'_>, ticks: f64) -> f64 {
     const TURNS: u64 = 64;
     let mut spent = 0.0;
-    loop {
-        let turn = caller.imul_clock(TURNS);
-        spent += turn;
-        if spent >= ticks {
-            return turn / (TURNS as f64 * IMUL_CLOCK_CYCLES);
-        }
+    let mut fastest = f64::INFINITY;
+    while spent <= ticks {
+        let turns = caller.imul_clock(TURNS);
+        spent += turns;
+        fastest = fastest.min(turns);
     }
+    fastest / (TURNS as f64 * IMUL_CLOCK_CYCLES)
 }
 
 impl<C: Counters> Rounds<'_, '_, C> {

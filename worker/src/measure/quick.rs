@@ -15,6 +15,9 @@ use super::sizing::Sizer;
 use super::stats::median;
 use super::trampoline::Target;
 
+/// Lengths of the batches before the first round, as parts of a full one; the rounds themselves correct what they miss.
+const PARTS: [f64; 2] = [0.1, 0.4];
+
 /// T(N) = calling + cycle·N, in ticks, for a chain of N additions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Fit {
@@ -51,7 +54,7 @@ impl Known {
                 |(target, length)| {
                     // A tick is about a cycle on any machine; near enough to begin with.
                     let mut sizer = Sizer::new(target, 40.0 + length as f64);
-                    sizer.learn(caller, batch);
+                    sizer.learn(caller, batch, &PARTS);
                     sizer
                 },
             );
@@ -67,14 +70,15 @@ pub(super) fn sample(
     counters: &mut impl Counters,
     first_call: f64,
 ) -> (CycleSamples, Vec<CounterReading>) {
-    let deadline = cpu::ticks().saturating_add(host.ticks(schedule.budget_us) as u64);
     let batch = host.ticks(schedule.batch_us);
     let wanted = schedule.wanted_rounds.clamp(1, schedule.room());
     let mut known = Known::warm(caller, batch);
     let mut function = Sizer::new(Target::Function, first_call);
-    function.learn(caller, batch);
+    function.learn(caller, batch, &PARTS);
     let mut tally = Tally::new(counters);
     let [mut shorts, mut longs, mut functions] = [(); 3].map(|()| Vec::with_capacity(wanted));
+    // Counted from here: in a process just forked, cold code and page faults would eat up the budget of every round.
+    let deadline = cpu::ticks().saturating_add(host.ticks(schedule.budget_us) as u64);
     let calls = loop {
         shorts.push(known.short_chain.batch(caller, batch).0);
         let (ticks, calls) = tally.around(counters, || function.batch(caller, batch));

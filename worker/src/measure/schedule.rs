@@ -13,7 +13,8 @@ pub struct Schedule {
     pub wanted_rounds: usize,
     /// Rounds after which measuring ends in any case; at most [`Schedule::MOST_ROUNDS`].
     pub most_rounds: usize,
-    /// Time after which no further round begins. A round once begun is finished.
+    /// Time after which no further round begins, counted from the first one if not gated, else from the first call's
+    /// end. A round once begun is finished.
     pub budget_us: f64,
     /// Length of one batch of calls. Below 20 the spread of gated rounds grows fast, above it hardly falls.
     pub batch_us: f64,
