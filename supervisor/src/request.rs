@@ -8,9 +8,13 @@ use std::borrow::Cow;
 use webrunner_kernels::{Catalogue, Kernel};
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
 use webrunner_protocol::plan::CallPlan;
+use webrunner_protocol::reply::Measurement;
 
 use crate::catalogue;
+use crate::fault::CallNames;
+use crate::machine::isa::Isa;
 use crate::negotiate::Format;
+use crate::pool::End;
 use crate::problem::Problem;
 
 /// Most name=value pairs in one query.
@@ -112,6 +116,18 @@ pub struct Call<'k> {
 }
 
 impl Call<'_> {
+    /// The measurement this call ended with.
+    ///
+    /// # Errors
+    /// What it ended in instead, in terms of this call's arguments.
+    pub fn measurement(&self, end: End, isa: &Isa) -> Result<Box<Measurement>, Problem> {
+        if let End::Measured(measurement) = end {
+            return Ok(measurement);
+        }
+        let prototype = self.kernel.prototype();
+        Problem::from_end(end, isa, &CallNames::new(&prototype, &self.plan))
+    }
+
     /// The job for a worker.
     #[must_use]
     pub fn work(&self) -> Work {

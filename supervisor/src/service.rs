@@ -4,9 +4,11 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
+use serde_json::{Value, json};
 use webrunner_kernels::Catalogue;
 use webrunner_protocol::job::Work;
 
+use crate::catalogue;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::pool::{Facts, Finished, Gauges, Pool};
@@ -24,6 +26,8 @@ pub struct Service {
     pub metrics: Metrics,
     /// One line for each request, if wanted.
     pub access_log: Option<AccessLog>,
+    /// The catalogue as `GET /kernels` sends it; made at the first request for it.
+    listing: OnceCell<Bytes>,
     /// Empty until the pool has started.
     pool: OnceCell<Pool>,
 }
@@ -33,7 +37,7 @@ impl Service {
     #[must_use]
     pub fn new(catalogue: Catalogue, machine: Machine, access_log: Option<AccessLog>) -> Self {
         let metrics = Metrics::new(&machine);
-        Self { catalogue, machine, metrics, access_log, pool: OnceCell::new() }
+        Self { catalogue, machine, metrics, access_log, listing: OnceCell::new(), pool: OnceCell::new() }
     }
 
     /// Puts the pool in place; a second one is dropped.
@@ -41,6 +45,16 @@ impl Service {
         if self.pool.set(pool).is_err() {
             tracing::error!("a second pool was started and is dropped");
         }
+    }
+
+    /// All kernels, described as JSON.
+    #[must_use]
+    pub fn listing(&self) -> Bytes {
+        let make = || {
+            let kernels: Vec<Value> = self.catalogue.iter().map(catalogue::describe).collect();
+            Bytes::from(json!({ "kernels": kernels }).to_string())
+        };
+        self.listing.get_or_init(make).clone()
     }
 
     /// Whether a job given now could run.

@@ -20,7 +20,9 @@ const MAX_PATH: usize = 256;
 /// # Errors
 /// If the file cannot be opened.
 pub fn init(error_log: Option<&Path>) -> io::Result<()> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // actix tells of each thread it starts, which is of no use to an operator.
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     match error_log {
         Some(path) => {

@@ -5,9 +5,11 @@ mod run;
 mod serve;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::cli::{Cli, Command};
 use crate::config::ConfigError;
@@ -40,11 +42,12 @@ impl From<ConfigError> for Failure {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Serve(args) => serve::serve(args),
-        Command::Run(args) => run::run(args),
-        Command::Kernels(args) => kernels::kernels(&args),
-    };
+    let result = parse(std::env::args_os()).and_then(|command| match command {
+        None => Ok(()),
+        Some(Command::Serve(args)) => serve::serve(args),
+        Some(Command::Run(args)) => run::run(args),
+        Some(Command::Kernels(args)) => kernels::kernels(&args),
+    });
     let (code, message) = match result {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => (2, message),
@@ -52,6 +55,28 @@ pub fn main() -> ExitCode {
     };
     eprintln!("webrunner: {message}");
     ExitCode::from(code)
+}
+
+/// Reads the command line; `None` if it asked for help or the version, which is then printed.
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<Command>, Failure> {
+    match Cli::try_parse_from(words) {
+        Ok(cli) => Ok(Some(cli.command)),
+        Err(error)
+            if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            // A reader such as `head` may leave before the end.
+            let _ = error.print();
+            if error.use_stderr() { Err(Failure::Usage("choose a command".into())) } else { Ok(None) }
+        }
+        Err(error) => Err(Failure::Usage(usage_line(&error.to_string()))),
+    }
+}
+
+/// The first paragraph of clap's message as one line, without its heading.
+fn usage_line(message: &str) -> String {
+    let paragraph = message.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = paragraph.trim_start_matches("error: ").split_whitespace().collect();
+    format!("{}; --help tells more", words.join(" "))
 }
 
 fn chain(error: &dyn Error) -> String {
@@ -82,6 +107,22 @@ mod tests {
     fn causes_are_told_in_one_line() {
         let error = Outer { name: "x", source: io::Error::other("no\nluck") };
         assert_eq!(chain(&error), "cannot open x: no luck");
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        for (words, message) in [
+            (
+                &["serve", "--port", "99999"][..],
+                "invalid value '99999' for '--port <PORT>': 99999 is not in 0..=65535",
+            ),
+            (&["run", "x.o"], "the following required arguments were not provided: --kernel <NAME>"),
+            (&["serv"], "unrecognized subcommand 'serv'"),
+        ] {
+            let words = ["webrunner"].iter().chain(words).map(OsString::from);
+            let Err(Failure::Usage(line)) = parse(words) else { panic!("taken") };
+            assert_eq!(line, format!("{message}; --help tells more"));
+        }
     }
 
     #[test]

@@ -15,7 +15,6 @@ use super::Failure;
 use crate::catalogue;
 use crate::cli::RunArgs;
 use crate::config::PoolConfig;
-use crate::fault::CallNames;
 use crate::machine::Machine;
 use crate::pool::Finished;
 use crate::problem::{Kind, Problem};
@@ -89,10 +88,7 @@ async fn measure(
     wait_until_ready(service).await?;
     let finished = service.run(call.work(), object.clone()).await.map_err(|error| Failure::of(&error))?;
     let Finished { core, queued, ran, usage, end, .. } = finished;
-    let prototype = call.kernel.prototype();
-    let names = CallNames::new(&prototype, &call.plan);
-    let measurement =
-        Problem::from_end(end, &service.machine.isa, &names).map_err(|error| Failure::of(&error))?;
+    let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
         id: id.as_str(),

@@ -135,7 +135,7 @@ mod tests {
         assert!(
             sentence.starts_with(
                 "SIGSEGV (nothing is mapped there) at 0x10044, 4 bytes past the end of x (64 bytes), \
-                 raised by `movss xmm0, dword [rsi]` at offset 0x12 of the function."
+                 raised by `movss xmm0, [rsi]` at offset 0x12 of the function."
             ),
             "{sentence}"
         );

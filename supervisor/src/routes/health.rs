@@ -15,30 +15,36 @@ const OPENAPI: &str = include_str!("../openapi.json");
 
 /// 200 as long as the event loop turns.
 pub(super) async fn live() -> impl Responder {
-    super::json(&json!({ "status": "alive" }))
+    super::json(json!({ "status": "alive" }).to_string())
 }
 
 /// 200 while jobs can run, with how busy it is; else a problem that says why.
 pub(super) async fn ready(service: Data<Service>) -> Result<HttpResponse, Problem> {
     service.ready()?;
     let gauges = service.gauges();
-    Ok(super::json(&json!({
-        "status": "ready",
-        "queued": gauges.queued,
-        "queue_capacity": gauges.queue_capacity,
-        "running": gauges.running,
-        "standby": gauges.standby,
-        "zygotes": gauges.zygotes,
-    })))
+    Ok(super::json(
+        json!({
+            "status": "ready",
+            "queued": gauges.queued,
+            "queue_capacity": gauges.queue_capacity,
+            "running": gauges.running,
+            "standby": gauges.standby,
+            "zygotes": gauges.zygotes,
+        })
+        .to_string(),
+    ))
 }
 
 /// Version of the program and of its protocol with workers.
 pub(super) async fn version() -> impl Responder {
-    super::json(&json!({
-        "name": "webrunner",
-        "version": env!("CARGO_PKG_VERSION"),
-        "protocol": PROTOCOL_VERSION,
-    }))
+    super::json(
+        json!({
+            "name": "webrunner",
+            "version": env!("CARGO_PKG_VERSION"),
+            "protocol": PROTOCOL_VERSION,
+        })
+        .to_string(),
+    )
 }
 
 /// Prometheus's text format.
@@ -49,5 +55,5 @@ pub(super) async fn metrics(service: Data<Service>) -> impl Responder {
 
 /// The interface in OpenAPI 3.1.
 pub(super) async fn openapi() -> impl Responder {
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(OPENAPI)
+    super::json(OPENAPI)
 }

@@ -8,7 +8,6 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
 use super::{body, check_machine};
 use crate::envelope::JobRecord;
-use crate::fault::CallNames;
 use crate::negotiate::Format;
 use crate::pool::Finished;
 use crate::problem::Problem;
@@ -48,10 +47,7 @@ async fn measure(
     let finished = service.run(call.work(), object.clone()).await?;
     note(request, call, Some((finished.queued, finished.ran)));
     let Finished { core, queued, ran, usage, end, .. } = finished;
-    // The prototype only serves to name arguments in faults, which are rare.
-    let prototype = call.kernel.prototype();
-    let names = CallNames::new(&prototype, &call.plan);
-    let measurement = Problem::from_end(end, &service.machine.isa, &names)?;
+    let measurement = call.measurement(end, &service.machine.isa)?;
     let extensions = request.extensions();
     let report = Report {
         id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),

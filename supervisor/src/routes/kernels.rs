@@ -2,7 +2,6 @@
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, Responder};
-use serde_json::{Value, json};
 
 use crate::catalogue;
 use crate::problem::Problem;
@@ -10,12 +9,11 @@ use crate::service::Service;
 
 /// All kernels.
 pub(super) async fn list(service: Data<Service>) -> impl Responder {
-    let kernels: Vec<Value> = service.catalogue.iter().map(catalogue::describe).collect();
-    super::json(&json!({ "kernels": kernels }))
+    super::json(service.listing())
 }
 
 /// One kernel.
 pub(super) async fn one(service: Data<Service>, name: Path<String>) -> Result<HttpResponse, Problem> {
     let kernel = catalogue::find(&service.catalogue, &name)?;
-    Ok(super::json(&catalogue::describe(kernel)))
+    Ok(super::json(catalogue::describe(kernel).to_string()))
 }

@@ -13,10 +13,10 @@ mod problems;
 #[cfg(test)]
 mod tests;
 
+use actix_web::body::MessageBody;
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{Handler, HttpRequest, HttpResponse, Resource, Responder, guard, web};
-use serde_json::Value;
 
 use crate::problem::Problem;
 
@@ -108,6 +108,6 @@ fn check_machine(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-fn json(body: &Value) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body.to_string())
+fn json(body: impl MessageBody + 'static) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body)
 }

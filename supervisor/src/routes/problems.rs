@@ -10,13 +10,13 @@ use crate::problem::{Kind, Problem};
 /// All kinds of problem.
 pub(super) async fn list() -> impl Responder {
     let kinds: Vec<Value> = Kind::ALL.into_iter().map(describe).collect();
-    super::json(&json!({ "problems": kinds }))
+    super::json(json!({ "problems": kinds }).to_string())
 }
 
 /// One kind.
 pub(super) async fn one(request: HttpRequest, slug: Path<String>) -> Result<HttpResponse, Problem> {
     let kind = Kind::from_slug(&slug).ok_or_else(|| no_such_path(&request))?;
-    Ok(super::json(&describe(kind)))
+    Ok(super::json(describe(kind).to_string()))
 }
 
 fn describe(kind: Kind) -> Value {
