@@ -73,6 +73,9 @@ pub struct Returned {
 pub struct CycleSamples {
     /// Core cycles per call with a fence on both sides, one value a round, overhead taken out; the rounds that count.
     pub isolated: Vec<f64>,
+    /// Core cycles per call with calls back to back, one value a round, nothing taken out; the same rounds. Empty where
+    /// that was not measured: quick effort, or a call so long that overlap is nothing beside it.
+    pub throughput: Vec<f64>,
     /// How the rounds that count were chosen.
     pub gate: Gate,
     /// Rounds measured and left out.
@@ -211,8 +214,9 @@ impl Measurement {
     fn check(&self) -> Result<(), ReplyError> {
         let cycles = &self.cycles;
         check_count("rounds", cycles.isolated.len(), 1, MAX_ROUNDS)?;
+        check_count("throughput rounds", cycles.throughput.len(), 0, MAX_ROUNDS)?;
         check_count("counters", self.counters.len(), 0, MAX_COUNTERS)?;
-        for &value in &cycles.isolated {
+        for &value in cycles.isolated.iter().chain(&cycles.throughput) {
             check_figure("cycles", value)?;
         }
         check_figure("overhead", cycles.overhead_cycles)?;
