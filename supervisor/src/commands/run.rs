@@ -99,10 +99,11 @@ async fn measure(
         run: &Run { core, queued, ran, usage },
         measurement: &measurement,
     };
-    let mut text = if json { render::json(&report) } else { render::table(&report).into_bytes() };
-    if json {
-        text.push(b'\n');
+    if !json {
+        return Ok(render::table(&report).into_bytes());
     }
+    let mut text = render::json(&report).map_err(|error| Failure::of(&error))?;
+    text.push(b'\n');
     Ok(text)
 }
 

@@ -79,7 +79,9 @@ struct Row<'a> {
 impl<'a> Report<'a> {
     /// Everything measured, cycles first.
     fn rows(&self) -> Vec<Row<'a>> {
-        let cycles = self.cycles().into_iter();
+        let cycles = &self.measurement.cycles;
+        let isolated = series("Cycles", &cycles.isolated);
+        let throughput = series("ThroughputCycles", &cycles.throughput);
         let counters = counters::counted(self.measurement, &self.pool.events).map(|counter| Row {
             name: &counter.event.name,
             unit: &counter.event.unit,
@@ -89,20 +91,20 @@ impl<'a> Report<'a> {
             spread: None,
             samples: None,
         });
-        cycles.chain(counters).collect()
+        isolated.into_iter().chain(throughput).chain(counters).collect()
     }
+}
 
-    fn cycles(&self) -> Option<Row<'a>> {
-        let samples = self.measurement.cycles.isolated.as_slice();
-        let summary = Summary::of(samples)?;
-        Some(Row {
-            name: "Cycles",
-            unit: "cycles",
-            source: TSC_CHAIN,
-            value: summary.median,
-            n: summary.count as u64,
-            spread: Some(summary),
-            samples: Some(samples),
-        })
-    }
+/// Cycles of one kind, one sample a round; `None` where they were not measured.
+fn series<'a>(name: &'a str, samples: &'a [f64]) -> Option<Row<'a>> {
+    let summary = Summary::of(samples)?;
+    Some(Row {
+        name,
+        unit: "cycles",
+        source: TSC_CHAIN,
+        value: summary.median,
+        n: summary.count as u64,
+        spread: Some(summary),
+        samples: Some(samples),
+    })
 }

@@ -63,6 +63,11 @@ impl Sample {
         self
     }
 
+    pub(super) fn throughput(mut self, samples: &[f64]) -> Self {
+        self.measurement.cycles.throughput = samples.to_vec();
+        self
+    }
+
     pub(super) fn gate(mut self, gate: Gate) -> Self {
         self.measurement.cycles.gate = gate;
         self
@@ -108,6 +113,7 @@ fn measurement() -> Measurement {
         returned: Returned { integer: 0, vector: 0 },
         cycles: CycleSamples {
             isolated: vec![10.0],
+            throughput: Vec::new(),
             gate: Gate::Clean,
             dropped: 0,
             calls_per_round: 100,

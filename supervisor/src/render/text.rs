@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_host_without_counters_answers_cycles_alone() {
-        let sample = Sample::new().cycles(&[99.4, 99.6, 130.0]);
+        let sample = Sample::new().cycles(&[99.4, 99.6, 130.0]).throughput(&[80.0]);
         assert_eq!(text(&sample.report()), "Cycles: 100\n");
     }
 

@@ -58,18 +58,22 @@ async fn measure(
         run: &Run { core, queued, ran, usage },
         measurement: &measurement,
     };
-    Ok(answer(&report, format))
+    answer(&report, format)
 }
 
-fn answer(report: &Report<'_>, format: Format) -> HttpResponse {
+fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, format.content_type()));
     response.insert_header((CACHE_CONTROL, "no-store"));
-    match format {
-        Format::Text => response.body(render::text(report)),
-        Format::Json => response.body(render::json(report)),
-        Format::Csv => response.body(render::csv(report)),
-    }
+    let body = match format {
+        Format::Text => render::text(report).into_bytes(),
+        Format::Csv => render::csv(report).into_bytes(),
+        Format::Json => render::json(report).map_err(|error| {
+            tracing::error!(%error, "cannot write an answer as JSON");
+            Problem::Internal
+        })?,
+    };
+    Ok(response.body(body))
 }
 
 fn accept(request: &HttpRequest) -> Option<&str> {
