@@ -1,2 +1,8 @@
-//! Supervisor.
-fn main() {}
+//! The `webrunner` executable: everything is in the library, so that tests reach it.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    webrunner::commands::main()
+}

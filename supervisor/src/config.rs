@@ -1,0 +1,212 @@
+//! What the command line means, checked once; nothing later reads flags or the environment.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use webrunner_protocol::control::Isolation;
+use webrunner_protocol::ids::CoreId;
+
+use crate::cli::{PoolArgs, ServeArgs};
+use crate::cores::{self, CoresError};
+
+/// Name of the worker executable.
+const WORKER: &str = "webrunner-worker";
+
+/// Port the old service listened on.
+const DEFAULT_PORT: u16 = 8081;
+
+/// Most jobs that may wait; each holds its object in memory.
+const MAX_QUEUE: usize = 4096;
+
+/// Longest a job may be allowed to take, in seconds.
+const MAX_SECONDS: u32 = 3600;
+
+/// What to serve, and where.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// File for one line a request; `None` for no such log.
+    pub access_log: Option<PathBuf>,
+    /// File for everything else; `None` for standard error.
+    pub error_log: Option<PathBuf>,
+    /// Directory of further kernels.
+    pub kernels: Option<PathBuf>,
+    /// Where and how jobs run.
+    pub pool: PoolConfig,
+}
+
+/// Where and how jobs run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The worker executable.
+    pub worker: PathBuf,
+    /// Cores to measure on; at least one, none twice.
+    pub cores: Vec<CoreId>,
+    /// Jobs that may wait.
+    pub queue_capacity: usize,
+    /// Time from handing a job over to its reply.
+    pub deadline: Duration,
+    /// CPU seconds a worker may use.
+    pub cpu_seconds: u32,
+    /// Whether a missing layer of isolation stops the start.
+    pub require: Isolation,
+}
+
+/// What is wrong with the command line.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `--listen` is no address with a port.
+    #[error("--listen takes an address and a port such as 127.0.0.1:8081, got `{got}`")]
+    Listen {
+        /// What came.
+        got: String,
+    },
+    /// A number out of range.
+    #[error("{flag} takes {least} to {most}, got {got}")]
+    Range {
+        /// The flag.
+        flag: &'static str,
+        /// Least value.
+        least: u64,
+        /// Greatest value.
+        most: u64,
+        /// What came.
+        got: u64,
+    },
+    /// `--isolation` is none of its words.
+    #[error("--isolation takes full or best, got `{got}`")]
+    Isolation {
+        /// What came.
+        got: String,
+    },
+    /// `--cores` cannot be taken.
+    #[error("--cores: {0}")]
+    Cores(#[from] CoresError),
+    /// The worker executable is not there.
+    #[error("there is no worker executable at {}; name it with --worker", path.display())]
+    Worker {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+}
+
+impl ServeConfig {
+    /// Checks the flags of `webrunner serve`.
+    ///
+    /// # Errors
+    /// The first flag that cannot be taken.
+    pub fn new(args: ServeArgs) -> Result<Self, ConfigError> {
+        range("--queue-size", args.queue_size as u64, 0, MAX_QUEUE as u64)?;
+        Ok(Self {
+            listen: listen(args.listen.as_deref(), args.port)?,
+            access_log: args.access_log,
+            error_log: args.error_log,
+            kernels: args.pool.kernels.clone(),
+            pool: PoolConfig::new(args.pool, args.queue_size)?,
+        })
+    }
+}
+
+impl PoolConfig {
+    /// Checks the flags about jobs.
+    ///
+    /// # Errors
+    /// The first flag that cannot be taken.
+    pub fn new(args: PoolArgs, queue_capacity: usize) -> Result<Self, ConfigError> {
+        range("--deadline", args.deadline.into(), 1, MAX_SECONDS.into())?;
+        range("--cpu-limit", args.cpu_limit.into(), 1, MAX_SECONDS.into())?;
+        let require = match args.isolation.as_str() {
+            "full" => Isolation::Full,
+            "best" => Isolation::Best,
+            _ => return Err(ConfigError::Isolation { got: args.isolation }),
+        };
+        Ok(Self {
+            worker: worker(args.worker)?,
+            cores: job_cores(args.cores.as_deref())?,
+            queue_capacity,
+            deadline: Duration::from_secs(args.deadline.into()),
+            cpu_seconds: args.cpu_limit,
+            require,
+        })
+    }
+}
+
+fn range(flag: &'static str, got: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if (least..=most).contains(&got) { Ok(()) } else { Err(ConfigError::Range { flag, least, most, got }) }
+}
+
+/// The old service listened everywhere on `-p`; without any flag only this host can connect.
+fn listen(listen: Option<&str>, port: Option<u16>) -> Result<SocketAddr, ConfigError> {
+    match (listen, port) {
+        (Some(listen), _) => listen.parse().map_err(|_| ConfigError::Listen { got: listen.to_owned() }),
+        (None, Some(port)) => Ok((Ipv4Addr::UNSPECIFIED, port).into()),
+        (None, None) => Ok((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
+    }
+}
+
+fn job_cores(list: Option<&str>) -> Result<Vec<CoreId>, ConfigError> {
+    let allowed = cores::allowed()?;
+    let Some(list) = list else { return Ok(cores::choose(&allowed, cores::siblings)) };
+    let cores = cores::parse(list)?;
+    cores::check(&cores, &allowed)?;
+    Ok(cores)
+}
+
+fn worker(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    let path = named.unwrap_or_else(|| {
+        let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(WORKER));
+        beside.unwrap_or_else(|| Path::new(WORKER).to_owned())
+    });
+    if path.is_file() { Ok(path) } else { Err(ConfigError::Worker { path }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn serve(flags: &[&str]) -> Result<ServeConfig, ConfigError> {
+        let words = ["webrunner", "serve", "--worker", "/proc/self/exe"].iter().chain(flags);
+        let Command::Serve(args) = Cli::parse_from(words).command else { panic!("not serve") };
+        ServeConfig::new(args)
+    }
+
+    #[test]
+    fn without_flags_only_this_host_can_connect() {
+        let config = serve(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8081");
+        assert_eq!((config.pool.deadline.as_secs(), config.pool.cpu_seconds), (10, 3));
+        assert!(!config.pool.cores.is_empty());
+    }
+
+    #[test]
+    fn a_port_alone_listens_everywhere() {
+        assert_eq!(serve(&["-p", "80"]).unwrap().listen.to_string(), "0.0.0.0:80");
+        assert_eq!(serve(&["--listen", "[::1]:80"]).unwrap().listen.to_string(), "[::1]:80");
+    }
+
+    #[test]
+    fn flags_that_make_no_sense_are_refused_in_one_line() {
+        for (flags, words) in [
+            (["--listen", "localhost"], "--listen takes"),
+            (["--queue-size", "5000"], "--queue-size takes 0 to 4096, got 5000"),
+            (["--deadline", "0"], "--deadline takes 1 to 3600, got 0"),
+            (["--isolation", "some"], "--isolation takes full or best"),
+            (["--cores", "x"], "--cores: `x` is no core number"),
+            (["--cores", "1023"], "--cores: core 1023 cannot be used"),
+        ] {
+            let error = serve(&flags).unwrap_err().to_string();
+            assert!(error.starts_with(words) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_not_there_stops_the_start() {
+        let error = worker(Some("/no/worker".into())).unwrap_err().to_string();
+        assert_eq!(error, "there is no worker executable at /no/worker; name it with --worker");
+    }
+}

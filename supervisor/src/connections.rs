@@ -1,0 +1,138 @@
+//! Closes connections that sit between two requests.
+//!
+//! actix limits how long the first request's head may take, and how long a connection may be silent; a client that sends
+//! the head of a *later* request byte by byte escapes both (measured on actix-http 3.20) and could hold every connection
+//! there may be. So each connection notes when it last had a request, and a sweep shuts down those that had none for
+//! too long. Everything here lives on the one worker thread.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream;
+use rustix::net::{Shutdown, shutdown};
+
+/// Longest a connection may be without a request.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Time between two sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static CONNECTIONS: RefCell<Vec<Weak<Connection>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A connection: dropped with actix's own record of it.
+#[derive(Debug)]
+pub struct Connection {
+    /// The same socket as actix's, only ever shut down here.
+    socket: OwnedFd,
+    busy: Cell<u32>,
+    idle_since: Cell<Instant>,
+}
+
+/// A request on a connection; the connection is idle again when the last of them is dropped.
+#[derive(Debug)]
+pub struct Busy(Rc<Connection>);
+
+/// Notes a new connection; to be given to actix as its `on_connect`.
+pub fn on_connect(stream: &dyn Any, data: &mut Extensions) {
+    let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
+    // Without a second descriptor there is no way to close it from here; actix's own limits still hold.
+    let Ok(socket) = stream.as_fd().try_clone_to_owned() else { return };
+    let connection =
+        Rc::new(Connection { socket, busy: Cell::new(0), idle_since: Cell::new(Instant::now()) });
+    CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
+    data.insert(connection);
+}
+
+impl Connection {
+    /// Marks the connection as busy.
+    #[must_use]
+    pub fn begin(self: &Rc<Self>) -> Busy {
+        self.busy.set(self.busy.get() + 1);
+        Busy(Rc::clone(self))
+    }
+
+    fn is_idle_for(&self, limit: Duration) -> bool {
+        self.busy.get() == 0 && self.idle_since.get().elapsed() >= limit
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get() - 1);
+        self.0.idle_since.set(Instant::now());
+    }
+}
+
+/// Sweeps for ever.
+pub async fn sweep_forever() {
+    loop {
+        actix_web::rt::time::sleep(SWEEP_EVERY).await;
+        sweep(IDLE_LIMIT);
+    }
+}
+
+/// Shuts down connections without a request for `limit`, and forgets those that are gone.
+fn sweep(limit: Duration) {
+    CONNECTIONS.with_borrow_mut(|connections| {
+        connections.retain(|connection| {
+            let Some(connection) = connection.upgrade() else { return false };
+            if connection.is_idle_for(limit) {
+                // It may have been closed by the peer already, which is as good.
+                let _ = shutdown(&connection.socket, Shutdown::Both);
+            }
+            true
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net;
+
+    use super::*;
+
+    fn connected() -> (net::TcpStream, Rc<Connection>) {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let connection = Rc::new(Connection {
+            socket: server.into(),
+            busy: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+        });
+        CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
+        (client, connection)
+    }
+
+    #[test]
+    fn an_idle_connection_is_shut_down() {
+        let (mut client, _connection) = connected();
+        sweep(Duration::ZERO);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_connection_with_a_request_is_left_alone() {
+        let (client, connection) = connected();
+        let busy = connection.begin();
+        sweep(Duration::ZERO);
+        client.set_nonblocking(true).unwrap();
+        assert_eq!((&client).read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        drop(busy);
+        assert!(connection.is_idle_for(Duration::ZERO));
+    }
+
+    #[test]
+    fn connections_that_are_gone_are_forgotten() {
+        drop(connected());
+        sweep(IDLE_LIMIT);
+        CONNECTIONS.with_borrow(|connections| assert!(connections.is_empty()));
+    }
+}

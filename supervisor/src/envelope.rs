@@ -1,0 +1,129 @@
+//! What is the same for every request: id, length limit, CORS, preflight, safety headers, metrics and access log.
+//!
+//! Any site may call this service, as the old one allowed: it has no cookies and no sessions for a foreign page to use.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, web};
+
+use crate::connections::Connection;
+use crate::problem::Problem;
+use crate::request_id::{self, RequestId};
+use crate::service::Service;
+use crate::telemetry::Access;
+
+/// Longest request target taken, in bytes.
+const MAX_URI_BYTES: usize = 8 << 10;
+
+/// Route label of requests that matched none.
+const NO_ROUTE: &str = "none";
+
+/// What a handler tells the access log about a job.
+#[derive(Debug, Clone)]
+pub struct JobRecord {
+    /// Full name of the kernel.
+    pub kernel: String,
+    /// Time the job waited, and time it ran, if it ran.
+    pub times: Option<(Duration, Duration)>,
+}
+
+/// The middleware around every route.
+///
+/// # Errors
+/// None of its own: problems become answers.
+pub async fn envelope<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let started = Instant::now();
+    let _busy = request.conn_data::<Rc<Connection>>().map(Connection::begin);
+    let id = client_id(&request).unwrap_or_else(RequestId::fresh);
+    request.extensions_mut().insert(id.clone());
+    let mut response = match short_cut(&request) {
+        Some(response) => request.into_response(response).map_into_right_body(),
+        None => next.call(request).await?.map_into_left_body(),
+    };
+    add_headers(response.headers_mut(), &id);
+    record(&response, &id, started);
+    Ok(response)
+}
+
+fn client_id(request: &ServiceRequest) -> Option<RequestId> {
+    RequestId::from_client(request.headers().get(request_id::HEADER)?.as_bytes())
+}
+
+/// Answers that need no route.
+fn short_cut(request: &ServiceRequest) -> Option<HttpResponse> {
+    if request.method() == Method::OPTIONS {
+        return Some(preflight());
+    }
+    let uri = request.uri();
+    let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+    (length > MAX_URI_BYTES)
+        .then(|| HttpResponse::from_error(Problem::UriTooLong { length, limit: MAX_URI_BYTES }))
+}
+
+/// The old service's answer to `OPTIONS`.
+fn preflight() -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, OPTIONS"))
+        .insert_header((
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "Accept, Cache-Control, Content-Type, DNT, If-Modified-Since, Keep-Alive, User-Agent, X-Request-Id, \
+             X-Requested-With",
+        ))
+        .insert_header((header::ACCESS_CONTROL_MAX_AGE, "1728000"))
+        .finish()
+}
+
+fn add_headers(headers: &mut HeaderMap, id: &RequestId) {
+    let fixed = HeaderValue::from_static;
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, fixed("Retry-After, X-Request-Id"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
+    // An id is visible ASCII, which every header may hold.
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(HeaderName::from_static(request_id::HEADER), id);
+    }
+}
+
+fn record<B>(response: &ServiceResponse<B>, id: &RequestId, started: Instant) {
+    let request = response.request();
+    let Some(service) = request.app_data::<web::Data<Service>>() else { return };
+    let status = response.status();
+    let route = request.match_pattern();
+    let route = route.as_deref().unwrap_or(NO_ROUTE);
+    service.metrics.request(route, method_label(request.method()), status.as_str());
+    let Some(log) = &service.access_log else { return };
+    let problem = response.response().error().and_then(Error::as_error::<Problem>);
+    let extensions = request.extensions();
+    let job = extensions.get::<JobRecord>();
+    log.write(&Access {
+        id: id.as_str(),
+        peer: request.peer_addr(),
+        method: request.method().as_str(),
+        path: request.path(),
+        status: status.as_u16(),
+        kernel: job.map(|job| job.kernel.as_str()),
+        outcome: problem.map_or("ok", |problem| problem.kind().slug()),
+        took: started.elapsed(),
+        job: job.and_then(|job| job.times),
+    });
+}
+
+/// Clients may make methods up; labels may not.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

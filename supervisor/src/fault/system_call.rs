@@ -1,0 +1,95 @@
+//! A refused system call, by name.
+
+use serde_json::{Value, json};
+use syscalls::Sysno;
+use webrunner_protocol::fault::Fault;
+
+use super::place;
+
+/// Set in the number of a call made through the x32 table.
+const X32_BIT: i32 = 0x4000_0000;
+
+/// A system call the filter refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemCallReport {
+    number: i32,
+    name: Option<&'static str>,
+    x32: bool,
+    place: String,
+    function_offset: Option<i64>,
+}
+
+impl SystemCallReport {
+    /// Describes the call with this number; `fault` says where it was made.
+    #[must_use]
+    pub fn new(number: i32, fault: &Fault) -> Self {
+        let x32 = number > 0 && number & X32_BIT != 0;
+        let plain = if x32 { number & !X32_BIT } else { number };
+        Self {
+            number,
+            name: usize::try_from(plain).ok().and_then(Sysno::new).map(|call| call.name()),
+            x32,
+            place: place::code_words(fault.ip_place),
+            function_offset: place::function_offset(fault.ip_place),
+        }
+    }
+
+    /// What happened and what to do.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let name = self.name.map_or_else(|| "an unknown call".to_owned(), |name| format!("`{name}`"));
+        let table = if self.x32 { ", x32 table" } else { "" };
+        format!(
+            "The function called {name} (number {}{table}) {}; a kernel may make no system call at all.",
+            self.number, self.place
+        )
+    }
+
+    /// Members of the problem body.
+    #[must_use]
+    pub fn members(&self) -> Value {
+        json!({
+            "syscall": self.name,
+            "syscall_number": self.number,
+            "x32": self.x32,
+            "function_offset": self.function_offset,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use webrunner_protocol::fault::{CodePlace, FaultCause, InstructionBytes};
+
+    use super::*;
+
+    fn report(number: i32) -> SystemCallReport {
+        let fault = Fault {
+            cause: FaultCause::SystemCall { number },
+            ip: 0,
+            ip_place: CodePlace::Object { function_offset: 5 },
+            instruction: InstructionBytes::default(),
+        };
+        SystemCallReport::new(number, &fault)
+    }
+
+    #[test]
+    fn a_call_is_named_with_its_number() {
+        let sentence = report(2).sentence();
+        assert!(sentence.starts_with("The function called `open` (number 2) at offset 0x5"), "{sentence}");
+    }
+
+    #[test]
+    fn a_call_through_the_x32_table_is_named_and_marked() {
+        let members = report(0x4000_0000 | 39).members();
+        assert_eq!((members["syscall"].as_str(), members["x32"].as_bool()), (Some("getpid"), Some(true)));
+    }
+
+    #[test]
+    fn numbers_that_name_no_call_are_still_described() {
+        for number in [-1, i32::MIN, i32::MAX, 100_000] {
+            assert_eq!(report(number).members()["syscall"], Value::Null);
+            assert!(report(number).sentence().contains("an unknown call"));
+        }
+    }
+}

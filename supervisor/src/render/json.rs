@@ -1,0 +1,324 @@
+//! The full answer: figures with units, sources and spread, samples, doubts, and everything needed to compare machines.
+//!
+//! `schema` is 1; members may be added without raising it. Every text that is not ours passes through `serde_json`.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use webrunner_protocol::plan::{ElementType, ReturnType};
+use webrunner_protocol::reply::{Gate, Returned};
+
+use super::{Report, Row, counters, doubts};
+use crate::catalogue;
+use crate::summary::{Quality, Summary};
+
+/// What can be said about truth: the worker measures itself.
+const INTEGRITY: &str = "unverified: the figures come from the process that ran the object, and nothing outside that \
+                         process has confirmed them";
+
+#[derive(Serialize)]
+struct Body<'a> {
+    schema: u32,
+    id: &'a str,
+    machine: Value,
+    kernel: &'a str,
+    prototype: String,
+    parameters: Map<String, Value>,
+    object: Value,
+    method: Value,
+    results: Vec<Figure<'a>>,
+    absent: Vec<Absent<'a>>,
+    derived: Map<String, Value>,
+    returned: Value,
+    quality: &'static str,
+    integrity: &'static str,
+    isolation: Vec<&'a str>,
+    isolation_missing: Vec<Absent<'a>>,
+    timing: Value,
+    usage: Option<Value>,
+    findings: Vec<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Figure<'a> {
+    name: &'a str,
+    unit: &'a str,
+    source: &'a str,
+    value: f64,
+    #[serde(flatten)]
+    spread: Option<Spread>,
+    n: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    samples: Option<&'a [f64]>,
+}
+
+#[derive(Serialize)]
+struct Spread {
+    min: f64,
+    p10: f64,
+    p25: f64,
+    p75: f64,
+    max: f64,
+    mad: f64,
+}
+
+#[derive(Serialize)]
+struct Absent<'a> {
+    name: &'a str,
+    reason: &'a str,
+}
+
+/// Renders the answer.
+///
+/// # Errors
+/// None that is known: keys are text, and figures that are not finite have been refused long before.
+pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
+    let measurement = report.measurement;
+    // A checked measurement has samples; the summary of none at all is all zero.
+    let cycles = Summary::of(&measurement.cycles.isolated).or_else(|| Summary::of(&[0.0]));
+    let rows = report.rows();
+    let (in_force, missing): (Vec<_>, Vec<_>) =
+        report.pool.layers.iter().partition(|layer| layer.missing.is_none());
+    let body = Body {
+        schema: 1,
+        id: report.id,
+        machine: machine(report),
+        kernel: report.call.kernel.full_name(),
+        prototype: report.call.kernel.prototype(),
+        parameters: parameters(report),
+        object: object(report),
+        method: method(report, cycles.as_ref()),
+        absent: absent(report),
+        derived: derived(report, &rows),
+        results: rows.into_iter().map(Figure::from).collect(),
+        returned: returned(measurement.returned, report.call.plan.returns),
+        quality: cycles.map_or("unstable", |cycles| Quality::of(measurement.cycles.gate, &cycles).name()),
+        integrity: INTEGRITY,
+        isolation: in_force.into_iter().map(|layer| layer.name.as_str()).collect(),
+        isolation_missing: missing
+            .into_iter()
+            .map(|layer| Absent { name: &layer.name, reason: layer.missing.as_deref().unwrap_or_default() })
+            .collect(),
+        timing: timing(report),
+        usage: report.run.usage.map(|usage| {
+            json!({
+                "user_us": usage.user_us,
+                "system_us": usage.system_us,
+                "max_rss_kib": usage.max_rss_kib,
+                "minor_faults": usage.minor_faults,
+                "voluntary_switches": usage.voluntary_switches,
+                "involuntary_switches": usage.involuntary_switches,
+            })
+        }),
+        findings: doubts::findings(&measurement.findings),
+        warnings: cycles.map(|cycles| doubts::warnings(report, &cycles)).unwrap_or_default(),
+    };
+    serde_json::to_vec(&body)
+}
+
+impl<'a> From<Row<'a>> for Figure<'a> {
+    fn from(row: Row<'a>) -> Self {
+        Self {
+            name: row.name,
+            unit: row.unit,
+            source: row.source,
+            value: row.value,
+            spread: row.spread.map(Spread::from),
+            n: row.n,
+            samples: row.samples,
+        }
+    }
+}
+
+impl From<Summary> for Spread {
+    fn from(summary: Summary) -> Self {
+        let Summary { min, p10, p25, p75, max, mad, .. } = summary;
+        Self { min, p10, p25, p75, max, mad }
+    }
+}
+
+fn machine(report: &Report<'_>) -> Value {
+    let mut machine = json!({
+        "id": "local",
+        "cpu": report.machine.cpu,
+        "microarchitecture": report.machine.microarchitecture,
+        "core": report.run.core.0,
+    });
+    let repeated = ["family", "model", "stepping", "microcode", "kernel", "governor", "smt"];
+    for name in repeated.into_iter().chain(["speculation_store_bypass"]) {
+        machine[name] = report.machine.fact(name).clone();
+    }
+    machine
+}
+
+fn parameters(report: &Report<'_>) -> Map<String, Value> {
+    let parameters = report.call.parameters.iter();
+    parameters.map(|(name, value)| (name.clone(), catalogue::value(*value))).collect()
+}
+
+fn object(report: &Report<'_>) -> Value {
+    let digest = Sha256::digest(report.object);
+    let entry = &report.measurement.entry;
+    json!({
+        "sha256": digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "bytes": report.object.len(),
+        "symbol": entry.symbol.as_ref().map(|name| name.as_str()),
+        "offset": entry.offset,
+    })
+}
+
+fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
+    let samples = &report.measurement.cycles;
+    json!({
+        "name": super::TSC_CHAIN,
+        "effort": report.call.effort.name(),
+        "gate": match samples.gate {
+            Gate::Clean => "clean",
+            Gate::BestAgreeing => "best-agreeing",
+            Gate::Ungated => "none",
+        },
+        "rounds": samples.isolated.len(),
+        "dropped": samples.dropped,
+        "calls_per_round": samples.calls_per_round,
+        "overhead_cycles": samples.overhead_cycles,
+        "empty_call_cycles": samples.empty_call_cycles,
+        "minus_empty_call": cycles.map(|cycles| cycles.median - samples.empty_call_cycles),
+        "ticks_per_cycle": samples.ticks_per_cycle,
+        "first_call_ticks": samples.first_call_ticks,
+        "fill_seed": crate::request::FILL_SEED,
+    })
+}
+
+fn absent<'a>(report: &Report<'a>) -> Vec<Absent<'a>> {
+    let events = counters::absent(report.measurement, &report.pool.events).into_iter();
+    let hardware = report.machine.no_counters.map(|reason| Absent { name: "*hardware*", reason });
+    events.map(|(name, reason)| Absent { name, reason }).chain(hardware).collect()
+}
+
+/// Ratios of figures that are there; nothing is derived from what was not measured.
+fn derived(report: &Report<'_>, rows: &[Row<'_>]) -> Map<String, Value> {
+    let mut derived = Map::new();
+    let value = |name: &str| rows.iter().find(|row| row.name == name).map(|row| row.value);
+    let Some(cycles) = value("Cycles").filter(|cycles| *cycles > 0.0) else { return derived };
+    let mut put = |name: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            derived.insert(name.to_owned(), (value / cycles).into());
+        }
+    };
+    put("ipc", value("Instructions"));
+    put("flop_per_cycle", report.call.flop.map(|flop| flop as f64));
+    put("bytes_per_cycle", report.call.bytes.map(|bytes| bytes as f64));
+    derived
+}
+
+/// What the function returned, by its declared type; NaN and infinities, which JSON lacks, as text.
+fn returned(returned: Returned, declared: ReturnType) -> Value {
+    let float = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
+    let integer = returned.integer;
+    let element = match declared {
+        ReturnType::Void => return Value::Null,
+        ReturnType::Pointer => return format!("{integer:#x}").into(),
+        ReturnType::Scalar(element) => element,
+    };
+    match element {
+        ElementType::Int8 => (integer as i8).into(),
+        ElementType::Uint8 => (integer as u8).into(),
+        ElementType::Int16 => (integer as i16).into(),
+        ElementType::Uint16 => (integer as u16).into(),
+        ElementType::Int32 => (integer as i32).into(),
+        ElementType::Uint32 => (integer as u32).into(),
+        ElementType::Int64 => integer.cast_signed().into(),
+        ElementType::Uint64 => integer.into(),
+        ElementType::Float => float(f32::from_bits(returned.vector as u32).into()),
+        ElementType::Double => float(f64::from_bits(returned.vector)),
+    }
+}
+
+fn timing(report: &Report<'_>) -> Value {
+    let phases = &report.measurement.phases;
+    json!({
+        "queue_us": micros(report.run.queued),
+        "load_us": phases.load_ns / 1000,
+        "fill_us": phases.fill_ns / 1000,
+        "measure_us": phases.measure_ns / 1000,
+        "run_us": micros(report.run.ran),
+    })
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::Sample;
+    use super::*;
+
+    fn parsed(sample: &Sample) -> Value {
+        serde_json::from_slice(&json(&sample.report()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_answer_holds_what_was_asked_and_what_was_measured() {
+        let body = parsed(&Sample::new().cycles(&[100.0, 101.0, 102.0]).counted("Instructions", 4040, 10));
+        assert_eq!(body["schema"], 1);
+        assert_eq!(body["kernel"], "blis.sdot");
+        assert_eq!(body["parameters"]["n"], 1024);
+        assert_eq!(body["results"][0]["name"], "Cycles");
+        assert_eq!(body["results"][0]["value"], 101.0);
+        assert_eq!(body["results"][0]["samples"], json!([100.0, 101.0, 102.0]));
+        assert_eq!(body["results"][1]["source"], "pmu");
+        assert_eq!(body["derived"]["ipc"], 4.0);
+        assert_eq!(body["derived"]["flop_per_cycle"], 2048.0 / 101.0);
+        assert_eq!(body["quality"], "ok");
+        assert!(body["integrity"].as_str().unwrap().starts_with("unverified"));
+        assert_eq!(body["isolation"], json!(["seccomp"]));
+        assert_eq!(body["isolation_missing"][0]["name"], "landlock");
+    }
+
+    #[test]
+    fn back_to_back_calls_are_a_series_of_their_own() {
+        let body = parsed(&Sample::new().cycles(&[100.0]).throughput(&[90.0, 91.0, 92.0]));
+        assert_eq!(body["results"][0]["value"], 100.0);
+        assert_eq!(body["results"][1]["name"], "ThroughputCycles");
+        assert_eq!(body["results"][1]["value"], 91.0);
+    }
+
+    #[test]
+    fn the_object_is_named_by_its_digest() {
+        let body = parsed(&Sample::new());
+        // SHA-256 of three bytes `abc`: FIPS 180-2, appendix B.1.
+        assert_eq!(
+            body["object"]["sha256"],
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert_eq!(body["object"]["bytes"], 3);
+    }
+
+    #[test]
+    fn what_was_not_counted_is_absent_with_a_reason_and_derives_nothing() {
+        let body = parsed(&Sample::new().missing("Instructions", "no such event"));
+        assert_eq!(body["absent"][0], json!({ "name": "Instructions", "reason": "no such event" }));
+        assert_eq!(body["derived"].get("ipc"), None);
+    }
+
+    #[test]
+    fn forged_readings_of_unknown_events_are_passed_over() {
+        let body = parsed(&Sample::new().forged(999));
+        assert_eq!(body["results"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn values_are_returned_by_their_declared_type() {
+        let value = Returned { integer: u64::MAX, vector: f32::to_bits(1.5).into() };
+        let of = |element| returned(value, ReturnType::Scalar(element));
+        assert_eq!(of(ElementType::Float), json!(1.5));
+        assert_eq!(of(ElementType::Int32), json!(-1));
+        assert_eq!(of(ElementType::Uint64), json!(u64::MAX));
+        assert_eq!(returned(value, ReturnType::Void), Value::Null);
+        assert_eq!(returned(value, ReturnType::Pointer), "0xffffffffffffffff");
+        let nan = Returned { integer: 0, vector: f64::NAN.to_bits() };
+        assert_eq!(returned(nan, ReturnType::Scalar(ElementType::Double)), "NaN");
+    }
+}

@@ -1,0 +1,110 @@
+//! Answers: a measured job as text, JSON, CSV or a table for a terminal.
+//!
+//! What a [`Measurement`] holds is the worker's claim, checked for sanity but not for truth. All words in an answer are
+//! ours, the kernel's or the object's symbol names; the latter are bounded and escaped.
+
+mod counters;
+mod csv;
+mod doubts;
+mod json;
+mod table;
+mod text;
+
+#[cfg(test)]
+mod samples;
+
+use std::time::Duration;
+
+use webrunner_protocol::control::Usage;
+use webrunner_protocol::ids::CoreId;
+use webrunner_protocol::reply::Measurement;
+
+pub use self::csv::csv;
+pub use self::json::json;
+pub use self::table::table;
+pub use self::text::text;
+use crate::machine::Machine;
+use crate::pool;
+use crate::request::Call;
+use crate::summary::Summary;
+
+/// Source of figures by the clock-chain method.
+const TSC_CHAIN: &str = "tsc-chain";
+
+/// A measured job with all that an answer may say about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// Id of the request.
+    pub id: &'a str,
+    /// The machine.
+    pub machine: &'a Machine,
+    /// What the pool is.
+    pub pool: &'a pool::Facts,
+    /// What was asked for.
+    pub call: &'a Call<'a>,
+    /// The object's bytes.
+    pub object: &'a [u8],
+    /// Where and how long it ran.
+    pub run: &'a Run,
+    /// What came back.
+    pub measurement: &'a Measurement,
+}
+
+/// Where and how long a job ran.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Core it ran on.
+    pub core: CoreId,
+    /// Time it waited for a worker.
+    pub queued: Duration,
+    /// Time the worker had it.
+    pub ran: Duration,
+    /// What the worker used, if already known.
+    pub usage: Option<Usage>,
+}
+
+/// One line of a result: a name, a value, where it comes from and how far it spreads.
+#[derive(Debug, Clone)]
+struct Row<'a> {
+    name: &'a str,
+    unit: &'a str,
+    source: &'static str,
+    value: f64,
+    /// Samples the value was made from, or calls it was counted over.
+    n: u64,
+    spread: Option<Summary>,
+    samples: Option<&'a [f64]>,
+}
+
+impl<'a> Report<'a> {
+    /// Everything measured, cycles first.
+    fn rows(&self) -> Vec<Row<'a>> {
+        let cycles = &self.measurement.cycles;
+        let isolated = series("Cycles", &cycles.isolated);
+        let throughput = series("ThroughputCycles", &cycles.throughput);
+        let counters = counters::counted(self.measurement, &self.pool.events).map(|counter| Row {
+            name: &counter.event.name,
+            unit: &counter.event.unit,
+            source: counter.source(),
+            value: counter.per_call(),
+            n: counter.reading.calls,
+            spread: None,
+            samples: None,
+        });
+        isolated.into_iter().chain(throughput).chain(counters).collect()
+    }
+}
+
+/// Cycles of one kind, one sample a round; `None` where they were not measured.
+fn series<'a>(name: &'a str, samples: &'a [f64]) -> Option<Row<'a>> {
+    let summary = Summary::of(samples)?;
+    Some(Row {
+        name,
+        unit: "cycles",
+        source: TSC_CHAIN,
+        value: summary.median,
+        n: summary.count as u64,
+        spread: Some(summary),
+        samples: Some(samples),
+    })
+}

@@ -1,0 +1,87 @@
+//! `POST /{machine}/run`: one object in, one measurement or one problem out.
+
+use std::time::Duration;
+
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+
+use super::{body, check_machine};
+use crate::envelope::JobRecord;
+use crate::negotiate::Format;
+use crate::pool::Finished;
+use crate::problem::Problem;
+use crate::render::{self, Report, Run};
+use crate::request::{Call, RunRequest};
+use crate::request_id::RequestId;
+use crate::service::Service;
+
+/// Measures the object in the body. A client that leaves drops this future, which cancels its job.
+pub(super) async fn run(
+    request: HttpRequest,
+    payload: Payload,
+    service: Data<Service>,
+) -> Result<HttpResponse, Problem> {
+    check_machine(&request)?;
+    body::check_content_type(&request)?;
+    let asked = RunRequest::from_query(request.query_string())?;
+    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(&request)));
+    let call = asked.resolve(&service.catalogue)?;
+    note(&request, &call, None);
+    service.admit()?;
+    let object = body::read(&request, payload).await?;
+
+    let tally = service.metrics.run(call.kernel.full_name());
+    let result = measure(&request, &service, &call, object, format).await;
+    tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
+    result
+}
+
+async fn measure(
+    request: &HttpRequest,
+    service: &Service,
+    call: &Call<'_>,
+    object: Bytes,
+    format: Format,
+) -> Result<HttpResponse, Problem> {
+    let finished = service.run(call.work(), object.clone()).await?;
+    note(request, call, Some((finished.queued, finished.ran)));
+    let Finished { core, queued, ran, usage, end, .. } = finished;
+    let measurement = call.measurement(end, &service.machine.isa)?;
+    let extensions = request.extensions();
+    let report = Report {
+        id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),
+        machine: &service.machine,
+        pool: &service.facts(),
+        call,
+        object: &object,
+        run: &Run { core, queued, ran, usage },
+        measurement: &measurement,
+    };
+    answer(&report, format)
+}
+
+fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, format.content_type()));
+    response.insert_header((CACHE_CONTROL, "no-store"));
+    let body = match format {
+        Format::Text => render::text(report).into_bytes(),
+        Format::Csv => render::csv(report).into_bytes(),
+        Format::Json => render::json(report).map_err(|error| {
+            tracing::error!(%error, "cannot write an answer as JSON");
+            Problem::Internal
+        })?,
+    };
+    Ok(response.body(body))
+}
+
+fn accept(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(ACCEPT)?.to_str().ok()
+}
+
+/// Tells the access log about the job.
+fn note(request: &HttpRequest, call: &Call<'_>, times: Option<(Duration, Duration)>) {
+    let kernel = call.kernel.full_name().to_owned();
+    request.extensions_mut().insert(JobRecord { kernel, times });
+}

@@ -1,0 +1,113 @@
+//! Routes: which path takes which methods, and who answers.
+//!
+//! The two old paths have any machine's name in front; names that are paths of this service are no machines.
+
+mod body;
+mod health;
+mod jobs;
+mod kernels;
+mod machine;
+mod monitor;
+mod problems;
+
+#[cfg(test)]
+mod tests;
+
+use actix_web::body::MessageBody;
+use actix_web::http::Method;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{Handler, HttpRequest, HttpResponse, Resource, Responder, guard, web};
+
+use crate::problem::Problem;
+
+/// First segments that are no machine's name: paths there are, or may come to be.
+const RESERVED: [&str; 14] = [
+    "docs",
+    "healthz",
+    "jobs",
+    "kernels",
+    "livez",
+    "machine",
+    "machines",
+    "metrics",
+    "openapi.json",
+    "problems",
+    "readyz",
+    "v1",
+    "v2",
+    "version",
+];
+
+/// Every path, for the test that holds `openapi.json` against them.
+#[cfg(test)]
+const PATHS: [&str; 12] = [
+    "/kernels",
+    "/kernels/{name}",
+    "/livez",
+    "/machine",
+    "/metrics",
+    "/openapi.json",
+    "/problems",
+    "/problems/{slug}",
+    "/readyz",
+    "/version",
+    "/{machine}/monitor",
+    "/{machine}/run",
+];
+
+/// Registers every route.
+pub fn configure(app: &mut web::ServiceConfig) {
+    // A path that cannot be decoded names nothing.
+    let paths = web::PathConfig::default().error_handler(|_, request| no_such_path(request).into());
+    app.app_data(paths)
+        .service(get("/kernels", kernels::list))
+        .service(get("/kernels/{name}", kernels::one))
+        .service(get("/machine", machine::describe))
+        .service(get("/livez", health::live))
+        .service(get("/readyz", health::ready))
+        .service(get("/metrics", health::metrics))
+        .service(get("/version", health::version))
+        .service(get("/openapi.json", health::openapi))
+        .service(get("/problems", problems::list))
+        .service(get("/problems/{slug}", problems::one))
+        .service(get("/{machine}/monitor", monitor::monitor))
+        .service(
+            web::resource("/{machine}/run").route(web::post().to(jobs::run)).default_service(refuse("POST")),
+        )
+        .default_service(web::to(not_found));
+}
+
+/// A resource that answers GET, and HEAD with the same headers.
+fn get<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let method = guard::Any(guard::Get()).or(guard::Method(Method::HEAD));
+    web::resource(path).route(web::route().guard(method).to(handler)).default_service(refuse("GET, HEAD"))
+}
+
+fn refuse(allow: &'static str) -> actix_web::Route {
+    web::to(move || async move { Err::<HttpResponse, _>(Problem::MethodNotAllowed { allow }) })
+}
+
+async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(no_such_path(&request))
+}
+
+fn no_such_path(request: &HttpRequest) -> Problem {
+    Problem::NotFound { path: request.path().to_owned() }
+}
+
+/// Checks that the first segment may be a machine's name.
+fn check_machine(request: &HttpRequest) -> Result<(), Problem> {
+    match request.match_info().get("machine") {
+        Some(machine) if !RESERVED.contains(&machine) => Ok(()),
+        _ => Err(no_such_path(request)),
+    }
+}
+
+fn json(body: impl MessageBody + 'static) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(body)
+}

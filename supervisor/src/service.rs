@@ -1,0 +1,113 @@
+//! What every handler needs, in one place; lives on the one worker thread and is never shared with another.
+
+use std::cell::OnceCell;
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use serde_json::{Value, json};
+use webrunner_kernels::Catalogue;
+use webrunner_protocol::job::Work;
+
+use crate::catalogue;
+use crate::machine::Machine;
+use crate::metrics::Metrics;
+use crate::pool::{Facts, Finished, Gauges, Pool};
+use crate::problem::Problem;
+use crate::telemetry::AccessLog;
+
+/// The service behind the routes.
+#[derive(Debug)]
+pub struct Service {
+    /// Kernels there are.
+    pub catalogue: Catalogue,
+    /// This machine, as found at the start.
+    pub machine: Machine,
+    /// Figures for operators.
+    pub metrics: Metrics,
+    /// One line for each request, if wanted.
+    pub access_log: Option<AccessLog>,
+    /// The catalogue as `GET /kernels` sends it; made at the first request for it.
+    listing: OnceCell<Bytes>,
+    /// Empty until the pool has started.
+    pool: OnceCell<Pool>,
+}
+
+impl Service {
+    /// A service whose pool has yet to start; until then it is not ready.
+    #[must_use]
+    pub fn new(catalogue: Catalogue, machine: Machine, access_log: Option<AccessLog>) -> Self {
+        let metrics = Metrics::new(&machine);
+        Self { catalogue, machine, metrics, access_log, listing: OnceCell::new(), pool: OnceCell::new() }
+    }
+
+    /// Puts the pool in place; a second one is dropped.
+    pub fn open(&self, pool: Pool) {
+        if self.pool.set(pool).is_err() {
+            tracing::error!("a second pool was started and is dropped");
+        }
+    }
+
+    /// All kernels, described as JSON.
+    #[must_use]
+    pub fn listing(&self) -> Bytes {
+        let make = || {
+            let kernels: Vec<Value> = self.catalogue.iter().map(catalogue::describe).collect();
+            Bytes::from(json!({ "kernels": kernels }).to_string())
+        };
+        self.listing.get_or_init(make).clone()
+    }
+
+    /// Whether a job given now could run.
+    ///
+    /// # Errors
+    /// [`Problem::NotReady`].
+    pub fn ready(&self) -> Result<(), Problem> {
+        self.pool.get().ok_or_else(not_started)?.ready().map_err(|reason| Problem::NotReady { reason })
+    }
+
+    /// A cheap look at the queue, so that a body that cannot be used is not read.
+    ///
+    /// # Errors
+    /// [`Problem::QueueFull`] or [`Problem::NotReady`].
+    pub fn admit(&self) -> Result<(), Problem> {
+        let gauges = self.pool.get().ok_or_else(not_started)?.gauges();
+        if gauges.standby == 0 && gauges.queued >= gauges.queue_capacity.max(1) {
+            let retry_after = Duration::from_secs(1);
+            return Err(Problem::QueueFull { capacity: gauges.queue_capacity, retry_after });
+        }
+        Ok(())
+    }
+
+    /// Runs one job; dropping the future cancels it.
+    ///
+    /// # Errors
+    /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
+    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, Problem> {
+        let pool = self.pool.get().ok_or_else(not_started)?;
+        Ok(pool.run(work, object).await?)
+    }
+
+    /// What the pool is; nothing until it has started.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let nothing = || Facts { cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+        self.pool.get().map_or_else(nothing, Pool::facts)
+    }
+
+    /// How the pool is doing.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        self.pool.get().map(Pool::gauges).unwrap_or_default()
+    }
+
+    /// Takes no more jobs and waits for those in flight, for at most `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        if let Some(pool) = self.pool.get() {
+            pool.drain(limit).await;
+        }
+    }
+}
+
+fn not_started() -> Problem {
+    Problem::NotReady { reason: "the service is starting".into() }
+}

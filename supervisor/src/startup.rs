@@ -1,0 +1,179 @@
+//! Builds the service and runs it: listener and shutdown come from the caller, so tests can bring their own.
+//!
+//! One actix worker thread serves everything and owns the pool: handlers and pool share a thread, so they share state
+//! without locks. The service listens before the pool is ready and answers 503 until it is.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::time::Duration;
+
+use actix_web::http::KeepAlive;
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+use tokio::sync::watch;
+use webrunner_kernels::Catalogue;
+
+use crate::config::{PoolConfig, ServeConfig};
+use crate::connections;
+use crate::envelope::envelope;
+use crate::machine::Machine;
+use crate::pool::Pool;
+use crate::routes;
+use crate::service::Service;
+use crate::telemetry::AccessLog;
+
+/// Most connections at a time; each may hold one body.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Connections the kernel completes ahead of us.
+const BACKLOG: i32 = 1024;
+
+/// Longest the head of a connection's first request may take.
+const HEAD_LIMIT: Duration = Duration::from_secs(3);
+
+/// Longest a connection may be silent between requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// How much longer than the deadline of a job a shutdown may take.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
+
+/// Why the service could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}; choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("cannot open the access log")]
+    AccessLog(#[source] io::Error),
+    /// The HTTP server failed.
+    #[error("cannot serve")]
+    Serve(#[source] io::Error),
+    /// The pool could not be started.
+    #[error("cannot start the pool: {reason}")]
+    Pool {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why the service is to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stop {
+    NotYet,
+    Asked,
+    PoolFailed(String),
+}
+
+/// Binds the address to listen on.
+///
+/// # Errors
+/// [`StartupError::Listen`].
+pub fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
+    let failed = |source| StartupError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Starts the pool on this thread.
+///
+/// # Errors
+/// [`StartupError::Pool`].
+#[expect(clippy::unused_async, reason = "the pool is yet to come")]
+pub async fn start_pool(_config: &PoolConfig) -> Result<Pool, StartupError> {
+    Ok(Pool {})
+}
+
+/// Serves until `shutdown` resolves, then finishes the jobs in flight.
+///
+/// # Errors
+/// Whatever kept the service from starting or going on.
+pub async fn serve(
+    listener: TcpListener,
+    config: ServeConfig,
+    catalogue: Catalogue,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartupError> {
+    // Opened here once to fail early; each worker thread, of which there is one, opens its own.
+    config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
+    let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
+    let (stop, mut stopped) = watch::channel(Stop::NotYet);
+    let address = listener.local_addr().map_err(StartupError::Serve)?;
+    let shutdown_limit = config.pool.deadline + SHUTDOWN_MARGIN;
+
+    let worker_stop = stop.clone();
+    let app = move || {
+        let service = open_service(&config, &catalogue, &machine, &worker_stop);
+        App::new().app_data(service).configure(routes::configure).wrap(from_fn(envelope))
+    };
+    let server = HttpServer::new(app)
+        .workers(1)
+        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+        .client_request_timeout(HEAD_LIMIT)
+        .h1_allow_half_closed(false)
+        .max_connections(MAX_CONNECTIONS)
+        .on_connect(connections::on_connect)
+        .shutdown_timeout(shutdown_limit.as_secs())
+        .shutdown_signal(async move {
+            // An error means that the sender is gone, and everything with it.
+            let _ = stopped.wait_for(|stop| *stop != Stop::NotYet).await;
+        })
+        .listen(listener)
+        .map_err(StartupError::Serve)?
+        .run();
+    tracing::info!(%address, "listening");
+
+    let mut server = pin!(server);
+    let ended = tokio::select! {
+        ended = &mut server => ended,
+        () = shutdown => {
+            stop.send_replace(Stop::Asked);
+            server.await
+        }
+    };
+    ended.map_err(StartupError::Serve)?;
+    match stop.borrow().clone() {
+        Stop::NotYet | Stop::Asked => Ok(()),
+        Stop::PoolFailed(reason) => Err(StartupError::Pool { reason }),
+    }
+}
+
+/// Makes the service on its worker thread and starts what runs beside it.
+fn open_service(
+    config: &ServeConfig,
+    catalogue: &Catalogue,
+    machine: &Machine,
+    stop: &watch::Sender<Stop>,
+) -> Data<Service> {
+    let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
+    let service = Data::new(Service::new(catalogue.clone(), machine.clone(), access_log));
+    actix_web::rt::spawn(connections::sweep_forever());
+    actix_web::rt::spawn(start_and_drain(service.clone(), config.pool.clone(), stop.clone()));
+    service
+}
+
+/// Starts the pool, and drains it when the service is to stop.
+async fn start_and_drain(service: Data<Service>, config: PoolConfig, stop: watch::Sender<Stop>) {
+    match start_pool(&config).await {
+        Ok(pool) => service.open(pool),
+        Err(error) => {
+            tracing::error!(%error, "the pool did not start");
+            stop.send_replace(Stop::PoolFailed(error.to_string()));
+            return;
+        }
+    }
+    let mut stopped = stop.subscribe();
+    if stopped.wait_for(|stop| *stop != Stop::NotYet).await.is_ok() {
+        service.drain(config.deadline + SHUTDOWN_MARGIN).await;
+    }
+}

@@ -1,0 +1,168 @@
+//! Logs: what went wrong, through `tracing`; and one line for each request, if an operator wants that.
+//!
+//! Neither ever holds a body. Text from clients is escaped, so that a line is a line.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing_subscriber::EnvFilter;
+
+/// Longest path written to the access log, in characters.
+const MAX_PATH: usize = 256;
+
+/// Sends what the program has to say to a file, or to standard error.
+///
+/// # Errors
+/// If the file cannot be opened.
+pub fn init(error_log: Option<&Path>) -> io::Result<()> {
+    // actix tells of each thread it starts, which is of no use to an operator.
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    match error_log {
+        Some(path) => {
+            builder.with_ansi(false).with_writer(Mutex::new(append(path)?)).init();
+        }
+        None => builder.with_ansi(false).with_writer(io::stderr).init(),
+    }
+    Ok(())
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// One line for each request.
+pub struct AccessLog {
+    // Each line is one write, so lines of several processes do not mix.
+    out: RefCell<Box<dyn Write + Send>>,
+}
+
+/// What a line tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Access<'a> {
+    /// Id of the request.
+    pub id: &'a str,
+    /// Who asked.
+    pub peer: Option<std::net::SocketAddr>,
+    /// Method.
+    pub method: &'a str,
+    /// Path without the query.
+    pub path: &'a str,
+    /// Status of the answer.
+    pub status: u16,
+    /// Kernel, if the request named one that there is.
+    pub kernel: Option<&'a str>,
+    /// `ok`, or the slug of the problem.
+    pub outcome: &'a str,
+    /// Time from the request's head to its answer.
+    pub took: Duration,
+    /// Time the job waited for a worker, and time the worker had it.
+    pub job: Option<(Duration, Duration)>,
+}
+
+impl fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessLog").finish_non_exhaustive()
+    }
+}
+
+impl AccessLog {
+    /// Appends to a file; `-` is standard output.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let out: Box<dyn Write + Send> =
+            if path == Path::new("-") { Box::new(io::stdout()) } else { Box::new(append(path)?) };
+        Ok(Self::to(out))
+    }
+
+    fn to(out: Box<dyn Write + Send>) -> Self {
+        Self { out: RefCell::new(out) }
+    }
+
+    /// Writes one line. A line that cannot be written is lost: a full disk must not stop the service.
+    pub fn write(&self, access: &Access<'_>) {
+        let line = access.to_string();
+        let mut out = self.out.borrow_mut();
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+impl fmt::Display for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        write!(f, "time={}.{:03} id={} peer=", now.as_secs(), now.subsec_millis(), self.id)?;
+        match self.peer {
+            Some(peer) => write!(f, "{peer}")?,
+            None => f.write_str("-")?,
+        }
+        write!(f, " method={} path=\"", self.method)?;
+        for c in self.path.chars().take(MAX_PATH) {
+            if c == '"' { f.write_str("\\\"")? } else { write!(f, "{}", c.escape_debug())? }
+        }
+        write!(f, "\" status={} kernel={}", self.status, self.kernel.unwrap_or("-"))?;
+        write!(f, " outcome={} took_us={}", self.outcome, self.took.as_micros())?;
+        if let Some((queued, ran)) = self.job {
+            write!(f, " queue_us={} run_us={}", queued.as_micros(), ran.as_micros())?;
+        }
+        f.write_str("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_line_whatever_its_path() {
+        let access = Access {
+            id: "17",
+            peer: None,
+            method: "POST",
+            path: "/a\nb\"c/run",
+            status: 200,
+            kernel: Some("blis.sdot"),
+            outcome: "ok",
+            took: Duration::from_micros(120),
+            job: Some((Duration::from_micros(3), Duration::from_micros(90))),
+        };
+        let line = access.to_string();
+        let tail = line.split_once(" id=").unwrap().1;
+        assert_eq!(
+            tail,
+            "17 peer=- method=POST path=\"/a\\nb\\\"c/run\" status=200 kernel=blis.sdot outcome=ok took_us=120 \
+             queue_us=3 run_us=90\n"
+        );
+    }
+
+    #[test]
+    fn lines_are_appended_to_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access");
+        std::fs::write(&path, "before\n").unwrap();
+        let access = Access {
+            id: "1",
+            peer: None,
+            method: "GET",
+            path: "/",
+            status: 404,
+            kernel: None,
+            outcome: "not-found",
+            took: Duration::ZERO,
+            job: None,
+        };
+        AccessLog::open(&path).unwrap().write(&access);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with("before\ntime=") && text.ends_with("outcome=not-found took_us=0\n"),
+            "{text}"
+        );
+    }
+}
