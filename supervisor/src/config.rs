@@ -1,7 +1,7 @@
 //! What the command line means, checked once; nothing later reads flags or the environment.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use webrunner_protocol::control::Isolation;
@@ -9,9 +9,7 @@ use webrunner_protocol::ids::CoreId;
 
 use crate::cli::{PoolArgs, ServeArgs};
 use crate::cores::{self, CoresError};
-
-/// Name of the worker executable.
-const WORKER: &str = "webrunner-worker";
+use crate::pool::{LaunchError, PoolConfig, ZygoteSettings, find_executable};
 
 /// Port the old service listened on.
 const DEFAULT_PORT: u16 = 8081;
@@ -35,23 +33,6 @@ pub struct ServeConfig {
     pub kernels: Option<PathBuf>,
     /// Where and how jobs run.
     pub pool: PoolConfig,
-}
-
-/// Where and how jobs run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolConfig {
-    /// The worker executable.
-    pub worker: PathBuf,
-    /// Cores to measure on; at least one, none twice.
-    pub cores: Vec<CoreId>,
-    /// Jobs that may wait.
-    pub queue_capacity: usize,
-    /// Time from handing a job over to its reply.
-    pub deadline: Duration,
-    /// CPU seconds a worker may use.
-    pub cpu_seconds: u32,
-    /// Whether a missing layer of isolation stops the start.
-    pub require: Isolation,
 }
 
 /// What is wrong with the command line.
@@ -84,12 +65,15 @@ pub enum ConfigError {
     /// `--cores` cannot be taken.
     #[error("--cores: {0}")]
     Cores(#[from] CoresError),
-    /// The worker executable is not there.
-    #[error("there is no worker executable at {}; name it with --worker", path.display())]
+    /// The worker executable named is not there.
+    #[error("--worker: there is no file {}", path.display())]
     Worker {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// The worker executable is in none of its usual places.
+    #[error(transparent)]
+    NoWorker(#[from] LaunchError),
 }
 
 impl ServeConfig {
@@ -123,12 +107,10 @@ impl PoolConfig {
             _ => return Err(ConfigError::Isolation { got: args.isolation }),
         };
         Ok(Self {
-            worker: worker(args.worker)?,
             cores: job_cores(args.cores.as_deref())?,
             queue_capacity,
             deadline: Duration::from_secs(args.deadline.into()),
-            cpu_seconds: args.cpu_limit,
-            require,
+            zygote: ZygoteSettings { executable: worker(args.worker)?, require, cpu_seconds: args.cpu_limit },
         })
     }
 }
@@ -137,11 +119,12 @@ fn range(flag: &'static str, got: u64, least: u64, most: u64) -> Result<(), Conf
     if (least..=most).contains(&got) { Ok(()) } else { Err(ConfigError::Range { flag, least, most, got }) }
 }
 
-/// The old service listened everywhere on `-p`; without any flag only this host can connect.
+/// Only this host can connect unless `--listen` names another address: a port alone, as the old program took it, does
+/// not open the service to others.
 fn listen(listen: Option<&str>, port: Option<u16>) -> Result<SocketAddr, ConfigError> {
     match (listen, port) {
         (Some(listen), _) => listen.parse().map_err(|_| ConfigError::Listen { got: listen.to_owned() }),
-        (None, Some(port)) => Ok((Ipv4Addr::UNSPECIFIED, port).into()),
+        (None, Some(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
         (None, None) => Ok((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
     }
 }
@@ -155,11 +138,11 @@ fn job_cores(list: Option<&str>) -> Result<Vec<CoreId>, ConfigError> {
 }
 
 fn worker(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
-    let path = named.unwrap_or_else(|| {
-        let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name(WORKER));
-        beside.unwrap_or_else(|| Path::new(WORKER).to_owned())
-    });
-    if path.is_file() { Ok(path) } else { Err(ConfigError::Worker { path }) }
+    match named {
+        None => Ok(find_executable()?),
+        Some(path) if path.is_file() => Ok(path),
+        Some(path) => Err(ConfigError::Worker { path }),
+    }
 }
 
 #[cfg(test)]
@@ -179,13 +162,13 @@ mod tests {
     fn without_flags_only_this_host_can_connect() {
         let config = serve(&[]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8081");
-        assert_eq!((config.pool.deadline.as_secs(), config.pool.cpu_seconds), (10, 3));
+        assert_eq!((config.pool.deadline.as_secs(), config.pool.zygote.cpu_seconds), (10, 3));
         assert!(!config.pool.cores.is_empty());
     }
 
     #[test]
-    fn a_port_alone_listens_everywhere() {
-        assert_eq!(serve(&["-p", "80"]).unwrap().listen.to_string(), "0.0.0.0:80");
+    fn only_an_address_opens_the_service_to_others() {
+        assert_eq!(serve(&["-p", "80"]).unwrap().listen.to_string(), "127.0.0.1:80");
         assert_eq!(serve(&["--listen", "[::1]:80"]).unwrap().listen.to_string(), "[::1]:80");
     }
 

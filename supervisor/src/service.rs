@@ -70,12 +70,8 @@ impl Service {
     /// # Errors
     /// [`Problem::QueueFull`] or [`Problem::NotReady`].
     pub fn admit(&self) -> Result<(), Problem> {
-        let gauges = self.pool.get().ok_or_else(not_started)?.gauges();
-        if gauges.standby == 0 && gauges.queued >= gauges.queue_capacity.max(1) {
-            let retry_after = Duration::from_secs(1);
-            return Err(Problem::QueueFull { capacity: gauges.queue_capacity, retry_after });
-        }
-        Ok(())
+        let pool = self.pool.get().ok_or_else(not_started)?;
+        if pool.is_full() { Err(pool.full().into()) } else { Ok(()) }
     }
 
     /// Runs one job; dropping the future cancels it.
@@ -89,9 +85,9 @@ impl Service {
 
     /// What the pool is; nothing until it has started.
     #[must_use]
-    pub fn facts(&self) -> Facts {
-        let nothing = || Facts { cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
-        self.pool.get().map_or_else(nothing, Pool::facts)
+    pub fn facts(&self) -> &Facts {
+        static NOTHING: Facts = Facts { cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+        self.pool.get().map_or(&NOTHING, Pool::facts)
     }
 
     /// How the pool is doing.

@@ -1,12 +1,13 @@
 //! Builds the service and runs it: listener and shutdown come from the caller, so tests can bring their own.
 //!
 //! One actix worker thread serves everything and owns the pool: handlers and pool share a thread, so they share state
-//! without locks. The service listens before the pool is ready and answers 503 until it is.
+//! without locks. Zygotes are up before anything is promised to a client: a host that cannot run jobs is not served from.
 
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::KeepAlive;
@@ -16,11 +17,11 @@ use actix_web::{App, HttpServer};
 use tokio::sync::watch;
 use webrunner_kernels::Catalogue;
 
-use crate::config::{PoolConfig, ServeConfig};
+use crate::config::ServeConfig;
 use crate::connections;
 use crate::envelope::envelope;
 use crate::machine::Machine;
-use crate::pool::Pool;
+use crate::pool::{Launched, Pool};
 use crate::routes;
 use crate::service::Service;
 use crate::telemetry::AccessLog;
@@ -57,20 +58,6 @@ pub enum StartupError {
     /// The HTTP server failed.
     #[error("cannot serve")]
     Serve(#[source] io::Error),
-    /// The pool could not be started.
-    #[error("cannot start the pool: {reason}")]
-    Pool {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Why the service is to stop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Stop {
-    NotYet,
-    Asked,
-    PoolFailed(String),
 }
 
 /// Binds the address to listen on.
@@ -85,15 +72,6 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
     Ok(listener)
 }
 
-/// Starts the pool on this thread.
-///
-/// # Errors
-/// [`StartupError::Pool`].
-#[expect(clippy::unused_async, reason = "the pool is yet to come")]
-pub async fn start_pool(_config: &PoolConfig) -> Result<Pool, StartupError> {
-    Ok(Pool {})
-}
-
 /// Serves until `shutdown` resolves, then finishes the jobs in flight.
 ///
 /// # Errors
@@ -102,18 +80,22 @@ pub async fn serve(
     listener: TcpListener,
     config: ServeConfig,
     catalogue: Catalogue,
+    launched: Launched,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartupError> {
     // Opened here once to fail early; each worker thread, of which there is one, opens its own.
     config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
     let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
-    let (stop, mut stopped) = watch::channel(Stop::NotYet);
+    let (stop, mut stopped) = watch::channel(false);
     let address = listener.local_addr().map_err(StartupError::Serve)?;
     let shutdown_limit = config.pool.deadline + SHUTDOWN_MARGIN;
 
     let worker_stop = stop.clone();
+    // The factory runs once on the one worker thread; should actix start that thread anew, its zygotes are gone with it.
+    let launched = Arc::new(Mutex::new(Some(launched)));
     let app = move || {
-        let service = open_service(&config, &catalogue, &machine, &worker_stop);
+        let launched = launched.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let service = open_service(&config, &catalogue, &machine, launched, &worker_stop);
         App::new().app_data(service).configure(routes::configure).wrap(from_fn(envelope))
     };
     let server = HttpServer::new(app)
@@ -126,7 +108,7 @@ pub async fn serve(
         .shutdown_timeout(shutdown_limit.as_secs())
         .shutdown_signal(async move {
             // An error means that the sender is gone, and everything with it.
-            let _ = stopped.wait_for(|stop| *stop != Stop::NotYet).await;
+            let _ = stopped.wait_for(|stop| *stop).await;
         })
         .listen(listener)
         .map_err(StartupError::Serve)?
@@ -137,15 +119,11 @@ pub async fn serve(
     let ended = tokio::select! {
         ended = &mut server => ended,
         () = shutdown => {
-            stop.send_replace(Stop::Asked);
+            stop.send_replace(true);
             server.await
         }
     };
-    ended.map_err(StartupError::Serve)?;
-    match stop.borrow().clone() {
-        Stop::NotYet | Stop::Asked => Ok(()),
-        Stop::PoolFailed(reason) => Err(StartupError::Pool { reason }),
-    }
+    ended.map_err(StartupError::Serve)
 }
 
 /// Makes the service on its worker thread and starts what runs beside it.
@@ -153,27 +131,23 @@ fn open_service(
     config: &ServeConfig,
     catalogue: &Catalogue,
     machine: &Machine,
-    stop: &watch::Sender<Stop>,
+    launched: Option<Launched>,
+    stop: &watch::Sender<bool>,
 ) -> Data<Service> {
     let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
     let service = Data::new(Service::new(catalogue.clone(), machine.clone(), access_log));
+    match launched {
+        Some(launched) => service.open(Pool::start(launched)),
+        None => tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service"),
+    }
     actix_web::rt::spawn(connections::sweep_forever());
-    actix_web::rt::spawn(start_and_drain(service.clone(), config.pool.clone(), stop.clone()));
+    actix_web::rt::spawn(drain(service.clone(), config.pool.deadline + SHUTDOWN_MARGIN, stop.subscribe()));
     service
 }
 
-/// Starts the pool, and drains it when the service is to stop.
-async fn start_and_drain(service: Data<Service>, config: PoolConfig, stop: watch::Sender<Stop>) {
-    match start_pool(&config).await {
-        Ok(pool) => service.open(pool),
-        Err(error) => {
-            tracing::error!(%error, "the pool did not start");
-            stop.send_replace(Stop::PoolFailed(error.to_string()));
-            return;
-        }
-    }
-    let mut stopped = stop.subscribe();
-    if stopped.wait_for(|stop| *stop != Stop::NotYet).await.is_ok() {
-        service.drain(config.deadline + SHUTDOWN_MARGIN).await;
+/// Drains the pool when the service is to stop.
+async fn drain(service: Data<Service>, limit: Duration, mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_ok() {
+        service.drain(limit).await;
     }
 }

@@ -32,12 +32,12 @@ impl EventTable {
     #[must_use]
     pub fn probe() -> Self {
         let hardware = [
-            ("Cycles", "cycles", Builder::new(Hardware::CPU_CYCLES)),
+            ("cpu-cycles", "cycles", Builder::new(Hardware::CPU_CYCLES)),
             ("Instructions", "instructions", Builder::new(Hardware::INSTRUCTIONS)),
         ];
         let software = [
-            ("TaskClock", "ns", Builder::new(Software::TASK_CLOCK)),
-            ("PageFaults", "faults", Builder::new(Software::PAGE_FAULTS)),
+            ("task-clock", "ns", Builder::new(Software::TASK_CLOCK)),
+            ("page-faults", "faults", Builder::new(Software::PAGE_FAULTS)),
         ];
         Self {
             groups: vec![

@@ -72,7 +72,9 @@ unsafe impl GlobalAlloc for Bump {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         if self.is_last(block, layout.size()) {
-            let Some(end) = (block as usize - self.start()).checked_add(new_size) else { return ptr::null_mut() };
+            let Some(end) = (block as usize - self.start()).checked_add(new_size) else {
+                return ptr::null_mut();
+            };
             if end > BYTES {
                 return ptr::null_mut();
             }

@@ -48,7 +48,13 @@ fn memory(errno: Errno) -> Stop {
 
 /// Does the job.
 #[must_use]
-pub fn run(work: &KernelWork, seed: u64, object: &[u8], counters: &mut OpenCounters, meter: &mut Meter) -> Outcome {
+pub fn run(
+    work: &KernelWork,
+    seed: u64,
+    object: &[u8],
+    counters: &mut OpenCounters,
+    meter: &mut Meter,
+) -> Outcome {
     match load_and_measure(work, seed, object, counters, meter) {
         Ok(measurement) => Outcome::Measured(Box::new(measurement)),
         Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
@@ -170,15 +176,9 @@ fn note_running(function: u64, places: &Places) {
 }
 
 /// Puts the zygote's event numbers in place of the harness's.
-fn name_events(
-    counters: &OpenCounters,
-    readings: Vec<CounterReading>,
-) -> Vec<CounterReading> {
+fn name_events(counters: &OpenCounters, readings: Vec<CounterReading>) -> Vec<CounterReading> {
     readings
         .into_iter()
-        .filter_map(|reading| Some(CounterReading {
-            event: counters.event(reading.event)?,
-            ..reading
-        }))
+        .filter_map(|reading| Some(CounterReading { event: counters.event(reading.event)?, ..reading }))
         .collect()
 }

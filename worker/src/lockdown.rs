@@ -148,7 +148,8 @@ fn enter_namespaces() -> Vec<Layer> {
 ///
 /// It is to die with the zygote, which takes that the zygote may signal it: the same user, the same Landlock domain.
 fn start_init(layers: &mut [Layer]) {
-    let Some(layer) = layers.iter_mut().find(|layer| layer.name == PID_NAMESPACE && layer.missing.is_none()) else {
+    let Some(layer) = layers.iter_mut().find(|layer| layer.name == PID_NAMESPACE && layer.missing.is_none())
+    else {
         return;
     };
     match boot::fork_init() {
@@ -211,7 +212,9 @@ fn landlock_layer() -> Layer {
         Ok(status) => match status.ruleset {
             RulesetStatus::FullyEnforced => None,
             RulesetStatus::PartiallyEnforced => Some("this kernel enforces only a part of it".to_owned()),
-            RulesetStatus::NotEnforced => Some("this kernel has no Landlock, or it is switched off".to_owned()),
+            RulesetStatus::NotEnforced => {
+                Some("this kernel has no Landlock, or it is switched off".to_owned())
+            }
         },
         Err(error) => Some(format!("cannot restrict: {error}")),
     };

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
 };
 use webrunner_protocol::frame::ReplyHeader;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 
-use crate::sys::{fd, perf};
 use crate::sys::keyed::{FORK_FLAGS, Key};
+use crate::sys::{fd, perf};
 
 /// What one argument must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,9 @@ pub fn rules(arenas: &[Range<usize>]) -> Vec<Rule> {
     let mut rules = open_rules();
     rules.extend(setup_rules());
     for arena in arenas {
-        for protection in [libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ, libc::PROT_READ | libc::PROT_EXEC] {
+        for protection in
+            [libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ, libc::PROT_READ | libc::PROT_EXEC]
+        {
             rules.push(Rule {
                 call: libc::SYS_mprotect,
                 key: Some(Key::Load),
@@ -125,7 +128,11 @@ fn setup_rules() -> Vec<Rule> {
             "zygote: report, handing over a job socket and a pidfd",
         ),
         keyed(libc::SYS_close, vec![], "zygote: let go of what was handed over"),
-        keyed(libc::SYS_wait4, vec![Test::Is(2, libc::WNOHANG as u32)], "zygote: reap a worker and learn how it ended"),
+        keyed(
+            libc::SYS_wait4,
+            vec![Test::Is(2, libc::WNOHANG as u32)],
+            "zygote: reap a worker and learn how it ended",
+        ),
         keyed(
             libc::SYS_dup3,
             vec![Test::Is(1, fd::JOB as u32), Test::Is(2, libc::O_CLOEXEC as u32)],

@@ -75,7 +75,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn receive_config() -> Result<ZygoteConfig, String> {
     let mut buffer = [0; MAX_CONTROL_BYTES];
-    let len = boot::receive_first(&mut buffer).map_err(|errno| format!("cannot read the configuration: {errno:?}"))?;
+    let len = boot::receive_first(&mut buffer)
+        .map_err(|errno| format!("cannot read the configuration: {errno:?}"))?;
     match codec::decode(&buffer[..len]) {
         Ok(ZygoteRequest::Configure(config)) => check_version(config),
         Ok(ZygoteRequest::Fork { .. }) => Err("a request came before the configuration".into()),

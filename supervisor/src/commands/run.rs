@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use actix_web::rt::System;
 use actix_web::web::Bytes;
@@ -14,21 +13,13 @@ use webrunner_protocol::limits::MAX_OBJECT_BYTES;
 use super::Failure;
 use crate::catalogue;
 use crate::cli::RunArgs;
-use crate::config::PoolConfig;
 use crate::machine::Machine;
-use crate::pool::Finished;
+use crate::pool::{Finished, Launched, Pool, PoolConfig};
 use crate::problem::{Kind, Problem};
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
 use crate::request_id::RequestId;
 use crate::service::Service;
-use crate::startup;
-
-/// Time between two looks at whether the pool is ready.
-const POLL: Duration = Duration::from_millis(2);
-
-/// Longest to wait for the pool.
-const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Measures one object.
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
@@ -84,8 +75,8 @@ async fn measure(
     object: Bytes,
     json: bool,
 ) -> Result<Vec<u8>, Failure> {
-    service.open(startup::start_pool(config).await.map_err(|error| Failure::of(&error))?);
-    wait_until_ready(service).await?;
+    let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
+    service.open(Pool::start(launched));
     let finished = service.run(call.work(), object.clone()).await.map_err(|error| Failure::of(&error))?;
     let Finished { core, queued, ran, usage, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
@@ -93,7 +84,7 @@ async fn measure(
     let report = Report {
         id: id.as_str(),
         machine: &service.machine,
-        pool: &service.facts(),
+        pool: service.facts(),
         call,
         object: &object,
         run: &Run { core, queued, ran, usage },
@@ -105,16 +96,4 @@ async fn measure(
     let mut text = render::json(&report).map_err(|error| Failure::of(&error))?;
     text.push(b'\n');
     Ok(text)
-}
-
-async fn wait_until_ready(service: &Service) -> Result<(), Failure> {
-    let ready = async {
-        while service.ready().is_err() {
-            actix_web::rt::time::sleep(POLL).await;
-        }
-    };
-    match actix_web::rt::time::timeout(START_LIMIT, ready).await {
-        Ok(()) => Ok(()),
-        Err(_) => service.ready().map_err(|problem| Failure::of(&problem)),
-    }
 }

@@ -161,7 +161,7 @@ fn tsc(isa: Option<&Isa>) -> Fact {
 
 #[cfg(test)]
 mod tests {
-    use webrunner_protocol::control::{Event, Layer};
+    use webrunner_protocol::control::{Event, EventSource, Layer};
     use webrunner_protocol::ids::CoreId;
 
     use super::*;
@@ -184,8 +184,18 @@ mod tests {
                 Layer { name: "landlock".into(), missing: Some("kernel too old".into()) },
             ],
             events: vec![
-                Event { name: "task-clock".into(), unit: "ns".into(), missing: None },
-                Event { name: "Instructions".into(), unit: "1".into(), missing: Some("no PMU".into()) },
+                Event {
+                    name: "task-clock".into(),
+                    unit: "ns".into(),
+                    source: EventSource::Kernel,
+                    missing: None,
+                },
+                Event {
+                    name: "Instructions".into(),
+                    unit: "1".into(),
+                    source: EventSource::Pmu,
+                    missing: Some("no PMU".into()),
+                },
             ],
         };
         let body = Machine::gather(0).describe(&pool);

@@ -19,7 +19,7 @@ const USUAL_REPLY_BYTES: usize = 2048;
 
 /// What a worker sent before it ended or closed its socket.
 #[derive(Debug)]
-pub enum Sent {
+pub(super) enum Sent {
     /// One reply that can be true.
     Reply(Box<Reply>),
     /// Nothing.
@@ -35,7 +35,12 @@ pub enum Sent {
 ///
 /// # Errors
 /// If the socket fails other than by the worker's end.
-pub async fn exchange(socket: &mut UnixStream, id: JobId, job: &[u8], object: &Bytes) -> io::Result<Sent> {
+pub(super) async fn exchange(
+    socket: &mut UnixStream,
+    id: JobId,
+    job: &[u8],
+    object: &Bytes,
+) -> io::Result<Sent> {
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
     if let Err(error) = send_all(socket, &header, job, object).await
@@ -93,7 +98,8 @@ fn parse(bytes: &[u8], id: JobId) -> Result<Reply, String> {
     let Some((start, body)) = bytes.split_first_chunk::<{ ReplyHeader::BYTES }>() else {
         return Err(format!("it sent {} bytes, fewer than a reply's header", bytes.len()));
     };
-    let header = ReplyHeader::parse(start).map_err(|_| "what it sent does not begin like a reply".to_owned())?;
+    let header =
+        ReplyHeader::parse(start).map_err(|_| "what it sent does not begin like a reply".to_owned())?;
     let claimed = header.reply_bytes as usize;
     if body.len() != claimed {
         return Err(format!("its reply claims {claimed} bytes and {} came", body.len()));

@@ -27,7 +27,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 const GOOD_LIFE: Duration = Duration::from_secs(10);
 
 /// Starts the task. The slot is usable before this returns, as far as its workers have been asked for.
-pub fn start(queue: &Rc<RefCell<Queue>>, index: usize, settings: ZygoteSettings, zygote: Zygote) {
+pub(super) fn start(queue: &Rc<RefCell<Queue>>, index: usize, settings: ZygoteSettings, zygote: Zygote) {
     let adopted = adopt(queue, index, &zygote);
     task::spawn_local(keep(Rc::downgrade(queue), index, settings, zygote, adopted));
 }
@@ -87,7 +87,11 @@ async fn replace(
         let settings = settings.clone();
         match task::spawn_blocking(move || Zygote::launch(&settings, core)).await {
             Ok(Ok(zygote)) => return Some(zygote),
-            Ok(Err(error)) => tracing::error!(core = core.0, error = &error as &dyn std::error::Error, "cannot start a zygote"),
+            Ok(Err(error)) => tracing::error!(
+                core = core.0,
+                error = &error as &dyn std::error::Error,
+                "cannot start a zygote"
+            ),
             Err(error) => tracing::error!(core = core.0, %error, "cannot start a zygote"),
         }
         *pause = (*pause * 2).min(PAUSES.1);

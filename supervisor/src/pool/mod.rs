@@ -157,13 +157,21 @@ impl Pool {
     }
 
     /// Talks to the worker until the job has ended one way or another.
-    async fn converse(&self, worker: &mut Worker, id: JobId, job: &[u8], object: &Bytes) -> Result<End, RunError> {
+    async fn converse(
+        &self,
+        worker: &mut Worker,
+        id: JobId,
+        job: &[u8],
+        object: &Bytes,
+    ) -> Result<End, RunError> {
         match timeout(self.deadline, exchange::exchange(&mut worker.socket, id, job, object)).await {
             Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
             Ok(Ok(Sent::Reply(reply))) => Ok(end_of(*reply)),
             Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),
             Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await,
-            Ok(Err(error)) => Err(RunError::NoWorker { reason: format!("the worker's socket failed: {error}") }),
+            Ok(Err(error)) => {
+                Err(RunError::NoWorker { reason: format!("the worker's socket failed: {error}") })
+            }
         }
     }
 
@@ -209,8 +217,8 @@ impl Pool {
 
 /// Numbers a job and draws its layout.
 fn new_job(work: Work) -> Result<Job, RunError> {
-    let random: [u8; 16] =
-        random_bytes().map_err(|error| RunError::NoWorker { reason: format!("no random numbers: {error}") })?;
+    let random: [u8; 16] = random_bytes()
+        .map_err(|error| RunError::NoWorker { reason: format!("no random numbers: {error}") })?;
     let random = u128::from_le_bytes(random);
     Ok(Job { id: JobId(random as u64), layout_seed: (random >> 64) as u64, work })
 }
@@ -248,4 +256,3 @@ async fn death(worker: &mut Worker, deadline: Duration) -> Result<End, RunError>
         ExitStatus::Signal(signal) => End::Killed { signal },
     })
 }
-

@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use webrunner_protocol::ids::CoreId;
 
+use super::Gauges;
 use super::outcome::RunError;
 use super::slot::{Slot, Worker, WorkerNumbers};
-use super::Gauges;
 
 /// Workers that wait on each core. Two cover the fork of the next while one runs; more give nothing at one job a core.
-pub const STANDBY: usize = 3;
+pub(super) const STANDBY: usize = 3;
 
 /// A job in line.
 struct Waiter {
@@ -27,11 +27,11 @@ struct Waiter {
 }
 
 /// The queue and the slots it feeds.
-pub struct Queue {
+pub(super) struct Queue {
     /// The slots, one for each core.
-    pub slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     /// Numbers for new workers.
-    pub numbers: WorkerNumbers,
+    pub(super) numbers: WorkerNumbers,
     waiting: VecDeque<Waiter>,
     capacity: usize,
     running: usize,
@@ -44,14 +44,17 @@ pub struct Queue {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("slots", &self.slots.len()).field("waiting", &self.waiting.len()).finish()
+        f.debug_struct("Queue")
+            .field("slots", &self.slots.len())
+            .field("waiting", &self.waiting.len())
+            .finish()
     }
 }
 
 impl Queue {
     /// An empty queue over slots that have no zygote yet.
     #[must_use]
-    pub fn new(cores: &[CoreId], capacity: usize) -> Self {
+    pub(super) fn new(cores: &[CoreId], capacity: usize) -> Self {
         Self {
             slots: cores.iter().map(|&core| Slot::new(core)).collect(),
             numbers: WorkerNumbers::default(),
@@ -68,7 +71,7 @@ impl Queue {
     ///
     /// # Errors
     /// If the queue is full or the pool is draining, or no zygote is left to serve the line.
-    pub async fn lease(queue: &Rc<RefCell<Self>>, quiet: bool) -> Result<Lease, RunError> {
+    pub(super) async fn lease(queue: &Rc<RefCell<Self>>, quiet: bool) -> Result<Lease, RunError> {
         let waiting = {
             let mut this = queue.borrow_mut();
             if this.draining {
@@ -107,7 +110,7 @@ impl Queue {
     }
 
     /// Serves the line for as long as its head can be served. To be called whenever a slot may have become usable.
-    pub fn serve(&mut self) {
+    pub(super) fn serve(&mut self) {
         while let Some(waiter) = self.waiting.pop_front() {
             if waiter.hand_over.is_closed() {
                 continue;
@@ -134,7 +137,7 @@ impl Queue {
     }
 
     /// Asks the slot's zygote for what it is short of. A zygote that cannot be asked is found dead by its keeper.
-    pub fn refill(&mut self, index: usize) {
+    pub(super) fn refill(&mut self, index: usize) {
         if let Some(slot) = self.slots.get_mut(index) {
             let _ = slot.refill(STANDBY, &mut self.numbers);
         }
@@ -149,7 +152,7 @@ impl Queue {
     }
 
     /// Takes no more jobs; the future ends when the last accepted one has.
-    pub fn drain(&mut self) -> impl Future<Output = ()> + use<> {
+    pub(super) fn drain(&mut self) -> impl Future<Output = ()> + use<> {
         self.draining = true;
         let (sender, emptied) = oneshot::channel();
         self.emptied.push(sender);
@@ -163,7 +166,7 @@ impl Queue {
     ///
     /// # Errors
     /// Why not.
-    pub fn ready(&self) -> Result<(), String> {
+    pub(super) fn ready(&self) -> Result<(), String> {
         if self.draining {
             return Err("the service is stopping".into());
         }
@@ -175,26 +178,26 @@ impl Queue {
 
     /// Whether no further job may wait.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= self.capacity && !(self.capacity == 0 && self.slots.iter().any(Slot::can_start))
     }
 
     /// The refusal for that, with an estimate of when to come back.
     #[must_use]
-    pub fn full(&self) -> RunError {
+    pub(super) fn full(&self) -> RunError {
         let jobs_ahead = (self.waiting.len() + 1) as u32;
         let slots = self.slots.len().max(1) as u32;
         RunError::QueueFull { capacity: self.capacity, retry_after: self.usual_run * jobs_ahead / slots }
     }
 
     /// Remembers what a job took.
-    pub fn record_run(&mut self, took: Duration) {
+    pub(super) fn record_run(&mut self, took: Duration) {
         self.usual_run = (self.usual_run * 7 + took) / 8;
     }
 
     /// How things are.
     #[must_use]
-    pub fn gauges(&self) -> Gauges {
+    pub(super) fn gauges(&self) -> Gauges {
         Gauges {
             queued: self.waiting.len(),
             queue_capacity: self.capacity,
@@ -227,7 +230,7 @@ impl Drop for Place {
 
 /// A worker, held for one job.
 #[derive(Debug)]
-pub struct Lease {
+pub(super) struct Lease {
     queue: Rc<RefCell<Queue>>,
     slot: usize,
     worker: Worker,
@@ -239,7 +242,7 @@ impl Lease {
     }
 
     /// The worker.
-    pub fn worker(&mut self) -> &mut Worker {
+    pub(super) fn worker(&mut self) -> &mut Worker {
         &mut self.worker
     }
 }

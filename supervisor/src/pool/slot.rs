@@ -16,25 +16,25 @@ use webrunner_protocol::ids::{CoreId, WorkerId};
 use super::zygote;
 
 /// How a worker's process ended, as the zygote saw it.
-pub type Exit = (ExitStatus, Usage);
+pub(super) type Exit = (ExitStatus, Usage);
 
 /// A worker that waits for a job or runs one.
 #[derive(Debug)]
-pub struct Worker {
+pub(super) struct Worker {
     /// Its number.
-    pub id: WorkerId,
+    pub(super) id: WorkerId,
     /// The core it is pinned to.
-    pub core: CoreId,
+    pub(super) core: CoreId,
     /// Its job socket.
-    pub socket: UnixStream,
+    pub(super) socket: UnixStream,
     pidfd: OwnedFd,
     /// Gives its end once the zygote has reported it.
-    pub exit: oneshot::Receiver<Exit>,
+    pub(super) exit: oneshot::Receiver<Exit>,
 }
 
 impl Worker {
     /// Ends the process. One that has already ended is not harmed.
-    pub fn kill(&self) {
+    pub(super) fn kill(&self) {
         // ESRCH: it is gone, which is what was wanted.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
@@ -42,11 +42,11 @@ impl Worker {
 
 /// One core's place in the pool.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     /// The core.
-    pub core: CoreId,
+    pub(super) core: CoreId,
     /// The zygote's control socket while there is a zygote.
-    pub control: Option<OwnedFd>,
+    pub(super) control: Option<OwnedFd>,
     /// Workers that wait for a job.
     standby: VecDeque<Worker>,
     /// Who is to hear of the end of each living process of this zygote.
@@ -55,14 +55,14 @@ pub struct Slot {
     forking: usize,
     forking_since: Option<Instant>,
     /// Whether a job runs here.
-    pub busy: bool,
+    pub(super) busy: bool,
     /// When the last job here ended.
-    pub idle_since: Instant,
+    pub(super) idle_since: Instant,
 }
 
 /// A number that no worker had before.
 #[derive(Debug, Default)]
-pub struct WorkerNumbers(u64);
+pub(super) struct WorkerNumbers(u64);
 
 impl WorkerNumbers {
     fn next(&mut self) -> WorkerId {
@@ -74,7 +74,7 @@ impl WorkerNumbers {
 impl Slot {
     /// A slot without a zygote.
     #[must_use]
-    pub fn new(core: CoreId) -> Self {
+    pub(super) fn new(core: CoreId) -> Self {
         Self {
             core,
             control: None,
@@ -89,25 +89,25 @@ impl Slot {
 
     /// Whether a job could start here now.
     #[must_use]
-    pub fn can_start(&self) -> bool {
+    pub(super) fn can_start(&self) -> bool {
         !self.busy && !self.standby.is_empty()
     }
 
     /// Whether nothing of the pool's own disturbs the core: no fork under way, no process being torn down.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         self.forking == 0 && self.living.len() == self.standby.len()
     }
 
     /// Workers that wait.
     #[must_use]
-    pub fn standby(&self) -> usize {
+    pub(super) fn standby(&self) -> usize {
         self.standby.len()
     }
 
     /// How long the zygote has owed a worker.
     #[must_use]
-    pub fn owes_since(&self) -> Option<Instant> {
+    pub(super) fn owes_since(&self) -> Option<Instant> {
         self.forking_since
     }
 
@@ -115,7 +115,7 @@ impl Slot {
     ///
     /// # Errors
     /// If the zygote is gone or too far behind.
-    pub fn refill(&mut self, wanted: usize, numbers: &mut WorkerNumbers) -> std::io::Result<()> {
+    pub(super) fn refill(&mut self, wanted: usize, numbers: &mut WorkerNumbers) -> std::io::Result<()> {
         let Some(control) = &self.control else { return Ok(()) };
         while self.standby.len() + self.forking < wanted {
             zygote::request_fork(control, numbers.next())?;
@@ -126,7 +126,7 @@ impl Slot {
     }
 
     /// A worker has come.
-    pub fn add(&mut self, id: WorkerId, socket: UnixStream, pidfd: OwnedFd) {
+    pub(super) fn add(&mut self, id: WorkerId, socket: UnixStream, pidfd: OwnedFd) {
         let (sender, exit) = oneshot::channel();
         self.living.insert(id, sender);
         self.standby.push_back(Worker { id, core: self.core, socket, pidfd, exit });
@@ -134,7 +134,7 @@ impl Slot {
     }
 
     /// A fork was asked for and failed.
-    pub fn fork_failed(&mut self) {
+    pub(super) fn fork_failed(&mut self) {
         self.answered();
     }
 
@@ -144,7 +144,7 @@ impl Slot {
     }
 
     /// A worker has ended. Gives whether it was one that waited, which none should.
-    pub fn ended(&mut self, id: WorkerId, exit: Exit) -> bool {
+    pub(super) fn ended(&mut self, id: WorkerId, exit: Exit) -> bool {
         if let Some(sender) = self.living.remove(&id) {
             // Nobody may be listening: its job is over.
             let _ = sender.send(exit);
@@ -155,7 +155,7 @@ impl Slot {
     }
 
     /// Takes the worker that has waited longest and marks the slot busy.
-    pub fn take(&mut self) -> Option<Worker> {
+    pub(super) fn take(&mut self) -> Option<Worker> {
         if self.busy {
             return None;
         }
@@ -165,13 +165,13 @@ impl Slot {
     }
 
     /// The job that ran here has ended.
-    pub fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         self.busy = false;
         self.idle_since = Instant::now();
     }
 
     /// The zygote is gone, and with it every worker. Whoever waits for an exit learns that there will be none.
-    pub fn lose_zygote(&mut self) {
+    pub(super) fn lose_zygote(&mut self) {
         self.control = None;
         self.standby.clear();
         self.living.clear();

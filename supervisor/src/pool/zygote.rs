@@ -22,7 +22,7 @@ use webrunner_protocol::limits::MAX_CONTROL_BYTES;
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
 
 /// Name of the zygote's executable.
-pub const EXECUTABLE: &str = "webrunner-worker";
+const EXECUTABLE: &str = "webrunner-worker";
 
 /// A zygote measures its clock and probes events when it starts; on a busy machine that may take a while.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -103,7 +103,7 @@ pub struct Zygote {
 
 /// What a zygote sent.
 #[derive(Debug)]
-pub enum Incoming {
+pub(super) enum Incoming {
     /// A worker waits for a job.
     Forked {
         /// Its number.
@@ -194,7 +194,9 @@ fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
     let limit = Timespec { tv_sec: START_LIMIT.as_secs() as i64, tv_nsec: 0 };
     let mut polled = [PollFd::new(control, PollFlags::IN)];
     if !matches!(poll(&mut polled, Some(&limit)), Ok(1..)) {
-        return Err(Some(LaunchError::Unable { reason: format!("the zygote was not ready in {START_LIMIT:?}") }));
+        return Err(Some(LaunchError::Unable {
+            reason: format!("the zygote was not ready in {START_LIMIT:?}"),
+        }));
     }
     match receive(control) {
         Ok(Incoming::Report(ZygoteReport::Ready(status))) => Ok(status),
@@ -207,7 +209,7 @@ fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
 ///
 /// # Errors
 /// If the zygote is gone, or so far behind that its socket is full.
-pub fn request_fork(control: impl AsFd, worker: WorkerId) -> io::Result<()> {
+pub(super) fn request_fork(control: impl AsFd, worker: WorkerId) -> io::Result<()> {
     let mut packet = [0; 32];
     let len = codec::encode_into(&ZygoteRequest::Fork { worker }, &mut packet).map_err(io::Error::other)?;
     rustix::net::send(control, &packet[..len], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
@@ -218,7 +220,7 @@ pub fn request_fork(control: impl AsFd, worker: WorkerId) -> io::Result<()> {
 ///
 /// # Errors
 /// `WouldBlock` when there is none, `UnexpectedEof` when the zygote is gone, `InvalidData` for a report that makes no sense, else the kernel's error.
-pub fn receive(control: impl AsFd) -> io::Result<Incoming> {
+pub(super) fn receive(control: impl AsFd) -> io::Result<Incoming> {
     let mut bytes = [0; MAX_CONTROL_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -239,11 +241,14 @@ pub fn receive(control: impl AsFd) -> io::Result<Incoming> {
             descriptors.extend(rights);
         }
     }
-    let report = codec::decode(&bytes[..len]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let report =
+        codec::decode(&bytes[..len]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let ZygoteReport::Forked { worker, .. } = report else { return Ok(Incoming::Report(report)) };
     let mut descriptors = descriptors.into_iter();
     match (descriptors.next(), descriptors.next()) {
-        (Some(socket), Some(pidfd)) => Ok(Incoming::Forked { worker, socket: UnixStream::from(socket), pidfd }),
+        (Some(socket), Some(pidfd)) => {
+            Ok(Incoming::Forked { worker, socket: UnixStream::from(socket), pidfd })
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a worker came without its descriptors")),
     }
 }

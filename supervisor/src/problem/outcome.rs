@@ -37,7 +37,9 @@ impl From<Refusal> for Problem {
                     EntryRefusal::Missing { candidates, .. } | EntryRefusal::Ambiguous { candidates, .. } => {
                         candidates.iter().map(|name| name.as_str().to_owned()).collect()
                     }
-                    EntryRefusal::NotAFunction { .. } | EntryRefusal::NoCode => Vec::new(),
+                    EntryRefusal::NotAFunction { .. }
+                    | EntryRefusal::Duplicate { .. }
+                    | EntryRefusal::NoCode => Vec::new(),
                 };
                 let reason = match candidates.as_slice() {
                     [] => reason,

@@ -1,24 +1,7 @@
 //! Counters: readings joined with the events they belong to.
 
-use webrunner_protocol::control::Event;
+use webrunner_protocol::control::{Event, EventSource};
 use webrunner_protocol::reply::{CounterReading, Measurement};
-
-/// Events the kernel counts itself, as `perf list` names them. They are no hardware counters, and the old page, which
-/// draws hardware counters, must not see them.
-const SOFTWARE: [&str; 12] = [
-    "alignment-faults",
-    "bpf-output",
-    "cgroup-switches",
-    "context-switches",
-    "cpu-clock",
-    "cpu-migrations",
-    "dummy",
-    "emulation-faults",
-    "major-faults",
-    "minor-faults",
-    "page-faults",
-    "task-clock",
-];
 
 /// A reading and its event.
 #[derive(Debug, Clone, Copy)]
@@ -44,17 +27,12 @@ impl Counter<'_> {
     }
 
     pub(super) fn is_hardware(self) -> bool {
-        is_hardware(&self.event.name)
+        self.event.source == EventSource::Pmu
     }
 
     pub(super) fn source(self) -> &'static str {
         if self.is_hardware() { "pmu" } else { "kernel" }
     }
-}
-
-/// Whether an event of this name is counted by hardware.
-pub(super) fn is_hardware(name: &str) -> bool {
-    !SOFTWARE.contains(&name)
 }
 
 /// Everything that was really counted. Readings of unknown events, or of a group that never got onto the hardware, are

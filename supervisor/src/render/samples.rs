@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use webrunner_kernels::Catalogue;
-use webrunner_protocol::control::{Event, Layer};
+use webrunner_protocol::control::{Event, EventSource, Layer};
 use webrunner_protocol::ids::CoreId;
 use webrunner_protocol::reply::{
     CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Phases, Returned,
@@ -95,7 +95,10 @@ impl Sample {
 
     fn event(mut self, name: &str, missing: Option<&str>) -> Self {
         let missing = missing.map(str::to_owned);
-        self.pool.events.push(Event { name: name.to_owned(), unit: "1".into(), missing });
+        // Lower case is how the kernel's own events are written.
+        let source =
+            if name.starts_with(char::is_lowercase) { EventSource::Kernel } else { EventSource::Pmu };
+        self.pool.events.push(Event { name: name.to_owned(), unit: "1".into(), source, missing });
         self
     }
 

@@ -7,6 +7,8 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use webrunner_protocol::control::EventSource;
+
 use super::Report;
 use super::counters::{self, Counter};
 use crate::summary::Summary;
@@ -18,7 +20,7 @@ pub fn text(report: &Report<'_>) -> String {
     let cycles = Summary::median_of(&report.measurement.cycles.isolated).unwrap_or_default();
     line(&mut text, "Cycles", cycles);
     let events = &report.pool.events;
-    if !events.iter().any(|event| event.missing.is_none() && counters::is_hardware(&event.name)) {
+    if !events.iter().any(|event| event.missing.is_none() && event.source == EventSource::Pmu) {
         return text;
     }
     let counted = || counters::counted(report.measurement, events).filter(|counter| is_plain(*counter));

@@ -52,7 +52,7 @@ async fn measure(
     let report = Report {
         id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),
         machine: &service.machine,
-        pool: &service.facts(),
+        pool: service.facts(),
         call,
         object: &object,
         run: &Run { core, queued, ran, usage },

@@ -7,5 +7,5 @@ use crate::service::Service;
 
 /// All facts.
 pub(super) async fn describe(service: Data<Service>) -> impl Responder {
-    super::json(service.machine.describe(&service.facts()).to_string())
+    super::json(service.machine.describe(service.facts()).to_string())
 }

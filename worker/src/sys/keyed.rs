@@ -66,14 +66,22 @@ fn slot(key: Key) -> *mut u64 {
 pub fn create() -> io::Result<()> {
     // SAFETY: a new private mapping; nothing else refers to it.
     let page = unsafe {
-        libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+        libc::mmap(
+            ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
     };
     if page == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the page was just mapped and is ours.
     let marked = unsafe {
-        libc::madvise(page, 4096, libc::MADV_WIPEONFORK) == 0 && libc::madvise(page, 4096, libc::MADV_DONTDUMP) == 0
+        libc::madvise(page, 4096, libc::MADV_WIPEONFORK) == 0
+            && libc::madvise(page, 4096, libc::MADV_DONTDUMP) == 0
     };
     if !marked {
         return Err(io::Error::last_os_error());

@@ -79,7 +79,7 @@ impl Region {
     /// `EINVAL` for a range that is not as described, else the kernel's error number.
     pub unsafe fn open(range: Range<usize>) -> Result<Self, Errno> {
         let inside = |arena: Range<usize>| arena.start <= range.start && range.end <= arena.end;
-        let aligned = range.start % PAGE == 0 && range.end % PAGE == 0 && range.start < range.end;
+        let aligned = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE) && range.start < range.end;
         if !aligned || !(inside(IMAGE_ARENA) || inside(buffer_arena())) {
             return Err(Errno(libc::EINVAL));
         }
@@ -120,7 +120,9 @@ impl Region {
 
     fn set(&self, protection: i32) -> Result<(), Errno> {
         // SAFETY: the range lies in an arena, which holds no memory of Rust's but what a `Region` hands out.
-        unsafe { keyed::call(Key::Load, libc::SYS_mprotect, [self.address, self.bytes, protection as usize, 0, 0])? };
+        unsafe {
+            keyed::call(Key::Load, libc::SYS_mprotect, [self.address, self.bytes, protection as usize, 0, 0])?
+        };
         Ok(())
     }
 }

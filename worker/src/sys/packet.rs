@@ -90,7 +90,9 @@ pub fn wait() -> Result<Ready, Errno> {
         libc::pollfd { fd: fd::CHILD_SIGNAL, events: libc::POLLIN, revents: 0 },
     ];
     // SAFETY: `polled` is writable for two entries; no time limit and no signal mask are given.
-    unsafe { keyed::call(Key::Setup, libc::SYS_ppoll, [polled.as_mut_ptr() as usize, polled.len(), 0, 0, 0])? };
+    unsafe {
+        keyed::call(Key::Setup, libc::SYS_ppoll, [polled.as_mut_ptr() as usize, polled.len(), 0, 0, 0])?
+    };
     Ok(Ready { control: polled[0].revents != 0, child: polled[1].revents != 0 })
 }
 

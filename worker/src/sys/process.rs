@@ -14,7 +14,11 @@ use super::{Errno, fd};
 pub fn keep_only_job_socket(socket: i32) -> Result<(), Errno> {
     // SAFETY: integers only.
     unsafe {
-        keyed::call(Key::Setup, libc::SYS_dup3, [socket as usize, fd::JOB as usize, libc::O_CLOEXEC as usize, 0, 0])?;
+        keyed::call(
+            Key::Setup,
+            libc::SYS_dup3,
+            [socket as usize, fd::JOB as usize, libc::O_CLOEXEC as usize, 0, 0],
+        )?;
         keyed::call(Key::Setup, libc::SYS_close_range, [fd::JOB as usize + 1, u32::MAX as usize, 0, 0, 0])?;
     }
     Ok(())
@@ -33,7 +37,11 @@ pub fn close(descriptor: i32) {
 pub fn die_with_parent() -> Result<(), Errno> {
     // SAFETY: integers only.
     unsafe {
-        keyed::call(Key::Setup, libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0])?;
+        keyed::call(
+            Key::Setup,
+            libc::SYS_prctl,
+            [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0],
+        )?;
     }
     Ok(())
 }

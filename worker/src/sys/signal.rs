@@ -74,7 +74,11 @@ unsafe extern "C" fn entry() {
 
 /// # Safety
 /// Called by the kernel with its own pointers only.
-unsafe extern "C" fn handler(number: i32, info: *const libc::siginfo_t, context: *const libc::ucontext_t) -> ! {
+unsafe extern "C" fn handler(
+    number: i32,
+    info: *const libc::siginfo_t,
+    context: *const libc::ucontext_t,
+) -> ! {
     // SAFETY: the kernel wrote both structures on this stack just now. si_addr and si_syscall are read at their fixed
     // places in the union, whatever the signal: the bytes are there.
     let signal = unsafe {
