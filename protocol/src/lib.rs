@@ -9,7 +9,7 @@
 //! # Layout
 //!
 //! - [`job`] and [`plan`]: supervisor to worker; what to run and the arguments to run it with.
-//! - [`reply`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
+//! - [`reply`], [`counts`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
 //! - [`fill`]: what buffers hold before the first call.
 //! - [`control`]: supervisor to zygote and back.
 //! - [`frame`], [`codec`] and [`limits`]: how a message becomes bytes, and how many it may be.
@@ -17,6 +17,7 @@
 
 pub mod codec;
 pub mod control;
+pub mod counts;
 pub mod fault;
 pub mod fill;
 pub mod frame;

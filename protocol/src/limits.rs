@@ -46,3 +46,12 @@ pub const MAX_COUNTERS: usize = 64;
 
 /// Longest run of instruction bytes a fault reports; the longest x86 instruction.
 pub const MAX_INSTRUCTION_BYTES: usize = 15;
+
+/// Most mnemonics an instruction mix lists.
+pub const MAX_MIX: usize = 64;
+
+/// Most loops a count lists.
+pub const MAX_LOOPS: usize = 16;
+
+/// Most missing instruction set extensions a refusal names.
+pub const MAX_FEATURES: usize = 16;

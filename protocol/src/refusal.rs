@@ -66,6 +66,18 @@ pub enum Refusal {
     /// The call plan cannot be carried out in the memory there is.
     #[error(transparent)]
     Plan(#[from] crate::plan::PlanError),
+    /// The code needs instruction set extensions that this CPU does not offer.
+    #[error("the code needs {}, which this CPU does not offer", names(features))]
+    MissingFeatures {
+        /// The extensions, as `/proc/cpuinfo` writes them; at most [`MAX_FEATURES`](crate::limits::MAX_FEATURES).
+        features: Vec<Name>,
+        /// Bytes from the start of the object's text to the first instruction that needs one.
+        offset: u64,
+    },
+}
+
+fn names(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(" and ")
 }
 
 /// What the loader does not take.

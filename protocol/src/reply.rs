@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::counts::Counting;
 use crate::fault::Fault;
 use crate::ids::JobId;
 use crate::limits::{MAX_COUNTERS, MAX_ROUNDS};
@@ -44,6 +45,8 @@ pub struct Measurement {
     pub cycles: CycleSamples,
     /// Events counted by the kernel, per call.
     pub counters: Vec<CounterReading>,
+    /// What one call executed, instruction by instruction.
+    pub counts: Counting,
     /// What the function left behind that a caller would not expect.
     pub findings: Findings,
     /// How long the parts of the job took.
@@ -144,6 +147,8 @@ pub struct Phases {
     pub fill_ns: u64,
     /// Calling and measuring.
     pub measure_ns: u64,
+    /// Analysing the code, making its counting copy and calling that once.
+    pub count_ns: u64,
 }
 
 /// A failure that is WebRunner's own.
@@ -225,11 +230,16 @@ impl Measurement {
         if self.counters.iter().any(|reading| reading.calls == 0) {
             return Err(ReplyError::Figure { what: "calls of a counter" });
         }
-        Ok(())
+        self.counts.check()
     }
 }
 
-fn check_count(what: &'static str, count: usize, least: usize, most: usize) -> Result<(), ReplyError> {
+pub(crate) fn check_count(
+    what: &'static str,
+    count: usize,
+    least: usize,
+    most: usize,
+) -> Result<(), ReplyError> {
     if (least..=most).contains(&count) { Ok(()) } else { Err(ReplyError::Count { what, count, least, most }) }
 }
 

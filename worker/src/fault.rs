@@ -28,6 +28,8 @@ pub enum Phase {
     Preparing,
     /// The function under test may be running.
     Running,
+    /// It was measured, the reply is held ready, and its counting copy may be running.
+    Counting,
 }
 
 /// What is known about the job when a signal comes.
@@ -85,6 +87,8 @@ pub fn report(signal: Signal) -> ! {
     let facts = unsafe { &*FACTS.0.get() };
     let outcome = match facts.phase {
         Phase::Idle => sys::exit(EXIT_BROKEN),
+        // What was measured is not lost by it.
+        Phase::Counting => crate::worker::send_held_and_exit(),
         Phase::Preparing if signal.number != libc::SIGXCPU => Outcome::Failed(WorkerFailure::Internal),
         Phase::Preparing | Phase::Running => Outcome::Faulted(describe(facts, signal)),
     };

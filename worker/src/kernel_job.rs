@@ -1,16 +1,19 @@
 //! The kernel job: load an object, place its buffers, call its function, measure the calls.
 //!
+//! Counting what a call executes is left for [`Uncounted::count`], when all else is known and held ready to be sent.
 //! Runs in the locked worker. Everything in the object and the plan is hostile; what is refused is named.
 
 use std::ops::Range;
 
+use webrunner_protocol::counts::{Counting, NotCountable};
 use webrunner_protocol::fill::fill;
 use webrunner_protocol::job::KernelWork;
-use webrunner_protocol::plan::CallPlan;
+use webrunner_protocol::plan::{CallPlan, Direction};
 use webrunner_protocol::refusal::Refusal;
 use webrunner_protocol::reply::{CounterReading, EntryPoint, Measurement, Outcome, Phases, WorkerFailure};
 
 use crate::arena::{self, Draw, Places};
+use crate::count::{self, Features, Text, pass::Pass};
 use crate::counters::OpenCounters;
 use crate::fault::{self, Phase};
 use crate::load::{Entry, LinkError, Object, Rights};
@@ -28,6 +31,56 @@ pub struct Meter {
     pub host: Host,
     /// Speed of the time stamp counter.
     pub ticks_per_us: f64,
+    /// Instruction set extensions this CPU lacks.
+    pub missing_features: Features,
+}
+
+impl Meter {
+    fn nanoseconds(&self, from: u64, to: u64) -> u64 {
+        (to.wrapping_sub(from) as f64 / self.ticks_per_us * 1e3) as u64
+    }
+}
+
+/// A job that was done: what to answer, and the call that is still to be counted if there was one.
+pub struct Done<'a> {
+    /// The answer; a measurement says that its call was not counted.
+    pub outcome: Outcome,
+    /// What is left to do.
+    pub uncounted: Option<Uncounted<'a>>,
+}
+
+/// A measured function of which one more call is to be counted.
+pub struct Uncounted<'a> {
+    pass: Pass,
+    call: PreparedCall,
+    work: &'a KernelWork,
+    places: Places,
+    regions: Vec<Region>,
+    /// Nanoseconds that preparing took.
+    prepared_ns: u64,
+}
+
+impl Uncounted<'_> {
+    /// Fills the buffers that the function writes afresh, and counts a call.
+    pub fn count(mut self, meter: &mut Meter, measurement: &mut Measurement) {
+        let started = ticks();
+        let first_call_us = measurement.cycles.first_call_ticks as f64 / meter.ticks_per_us;
+        measurement.counts = if self.pass.has_time_for(first_call_us) {
+            fill_buffers(
+                &self.work.call,
+                &self.places,
+                &mut self.regions,
+                self.work.fill_seed,
+                |direction| direction != Direction::In,
+            );
+            fault::note(|facts| facts.phase = Phase::Counting);
+            // SAFETY: as for the measured calls, which used the same stack and buffers.
+            unsafe { self.pass.count(&mut meter.session, &self.call, &meter.host) }
+        } else {
+            Counting::Impossible(NotCountable::TooLong)
+        };
+        measurement.phases.count_ns = self.prepared_ns + meter.nanoseconds(started, ticks());
+    }
 }
 
 /// Why the function was not called.
@@ -48,36 +101,39 @@ fn memory(errno: Errno) -> Stop {
 
 /// Does the job.
 #[must_use]
-pub fn run(
-    work: &KernelWork,
+pub fn run<'a>(
+    work: &'a KernelWork,
     seed: u64,
     object: &[u8],
     counters: &mut OpenCounters,
     meter: &mut Meter,
-) -> Outcome {
-    match load_and_measure(work, seed, object, counters, meter) {
-        Ok(measurement) => Outcome::Measured(Box::new(measurement)),
+) -> Done<'a> {
+    let outcome = match load_and_measure(work, seed, object, counters, meter) {
+        Ok((measurement, uncounted)) => {
+            let outcome = Outcome::Measured(Box::new(measurement));
+            return Done { outcome, uncounted: Some(uncounted) };
+        }
         Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
         Err(Stop::Failed(failure)) => Outcome::Failed(failure),
-    }
+    };
+    Done { outcome, uncounted: None }
 }
 
-fn load_and_measure(
-    work: &KernelWork,
+fn load_and_measure<'a>(
+    work: &'a KernelWork,
     seed: u64,
     object: &[u8],
     counters: &mut OpenCounters,
     meter: &mut Meter,
-) -> Result<Measurement, Stop> {
-    let ticks_per_us = meter.ticks_per_us;
-    let nanoseconds = |from: u64, to: u64| (to.wrapping_sub(from) as f64 / ticks_per_us * 1e3) as u64;
+) -> Result<(Measurement, Uncounted<'a>), Stop> {
     let mut draw = Draw::new(seed);
     let started = ticks();
     work.call.check()?;
-    let (entry, function) = load(&mut draw, work, object)?;
+    let Loaded { entry, function, pass, prepared_ns } = load(&mut draw, work, object, meter)?;
     let loaded = ticks();
     let places = arena::place_call(&mut draw, &work.call)?;
-    open_places(&work.call, &places, work.fill_seed)?;
+    let mut regions = open_places(&places)?;
+    fill_buffers(&work.call, &places, &mut regions, work.fill_seed, |_| true);
     let filled = ticks();
     // From here on nothing may be opened or protected.
     keyed::forget(Key::Load);
@@ -90,26 +146,41 @@ fn load_and_measure(
     let measured = unsafe {
         measure::measure(&mut meter.session, &call, &Schedule::of(work.effort), &meter.host, counters)
     };
-    Ok(Measurement {
+    let measurement = Measurement {
         entry: EntryPoint { symbol: entry.symbol, offset: entry.text_offset },
         returned: measured.returned,
         cycles: measured.cycles,
         counters: name_events(counters, measured.counters),
+        // Sent as it is if the counted call raises a signal.
+        counts: Counting::Impossible(NotCountable::Faulted),
         findings: measured.findings,
         phases: Phases {
-            load_ns: nanoseconds(started, loaded),
-            fill_ns: nanoseconds(loaded, filled),
-            measure_ns: nanoseconds(filled, ticks()),
+            load_ns: meter.nanoseconds(started, loaded).saturating_sub(prepared_ns),
+            fill_ns: meter.nanoseconds(loaded, filled),
+            measure_ns: meter.nanoseconds(filled, ticks()),
+            count_ns: prepared_ns,
         },
-    })
+    };
+    Ok((measurement, Uncounted { pass, call, work, places, regions, prepared_ns }))
 }
 
-/// Loads the object at an address of its own; gives its entry and the function's address.
-fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8]) -> Result<(Entry, u64), Stop> {
+/// A loaded object.
+struct Loaded {
+    entry: Entry,
+    /// The function's address.
+    function: u64,
+    pass: Pass,
+    /// Nanoseconds that preparing the pass took.
+    prepared_ns: u64,
+}
+
+/// Loads the object at an address of its own, and prepares to count calls of its function.
+fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8], meter: &Meter) -> Result<Loaded, Stop> {
     let object = Object::parse(bytes)?;
     let entry = object.entry(&work.entry)?;
     let layout = object.layout();
-    let base = arena::place_image(draw, layout.bytes);
+    let room = arena::place_image(draw, layout.bytes + count::pass::ROOM as u64);
+    let base = room + count::pass::ROOM;
     let mut regions = Vec::with_capacity(layout.segments.len());
     for segment in &layout.segments {
         let start = base + segment.offset as usize;
@@ -122,11 +193,38 @@ fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8]) -> Result<(Entry, u64)
         LinkError::Object(refusal) => Stop::Refused(refusal.into()),
         LinkError::Base { .. } | LinkError::Memory => Stop::Failed(WorkerFailure::Internal),
     })?;
+    let function = base as u64 + entry.offset;
+    let started = ticks();
+    let pass = prepare_count(&mut regions, function, room..base, work, meter)?;
+    let prepared_ns = meter.nanoseconds(started, ticks());
     for (rights, region) in regions {
         protect(rights, region)?;
     }
-    let function = base as u64 + entry.offset;
-    Ok((entry, function))
+    Ok(Loaded { entry, function, pass, prepared_ns })
+}
+
+/// Analyses the code that was linked, and writes its counting copy in `room`.
+fn prepare_count(
+    segments: &mut [(Rights, Region)],
+    function: u64,
+    room: Range<usize>,
+    work: &KernelWork,
+    meter: &Meter,
+) -> Result<Pass, Stop> {
+    let mut text = Text { bytes: &[], address: function, entry: function };
+    let mut data = Vec::with_capacity(2);
+    for (rights, region) in segments {
+        let address = region.address() as u64;
+        let bytes: &[u8] = region.bytes_mut();
+        match rights {
+            Rights::ReadExecute => text = Text { bytes, address, entry: function },
+            Rights::Read | Rights::ReadWrite => data.push((address, bytes)),
+        }
+    }
+    let analysis = count::analyse(text, &data);
+    count::pass::check_features(&analysis, meter.missing_features)?;
+    // SAFETY: the room was drawn together with the image, and nothing else lies there.
+    unsafe { Pass::prepare(analysis, text, room, work.effort) }.map_err(memory)
 }
 
 /// Gives a linked segment its final rights, and tells the fault report about it.
@@ -148,15 +246,26 @@ fn protect(rights: Rights, region: Region) -> Result<(), Stop> {
     }
 }
 
-/// Opens the stack and the buffers, and fills the buffers.
-fn open_places(plan: &CallPlan, places: &Places, seed: u64) -> Result<(), Stop> {
+/// Opens the stack and the buffers; gives the buffers' memory.
+fn open_places(places: &Places) -> Result<Vec<Region>, Stop> {
     open(&places.stack)?;
-    for (index, (buffer, place)) in plan.buffers.iter().zip(&places.buffers).enumerate() {
-        let mut region = open(&place.pages)?;
+    places.buffers.iter().map(|place| open(&place.pages)).collect()
+}
+
+/// Fills the buffers whose direction is wanted.
+fn fill_buffers(
+    plan: &CallPlan,
+    places: &Places,
+    regions: &mut [Region],
+    seed: u64,
+    wanted: impl Fn(Direction) -> bool,
+) {
+    let buffers = plan.buffers.iter().zip(&places.buffers).zip(regions).enumerate();
+    for (index, ((buffer, place), region)) in buffers.filter(|(_, ((buffer, _), _))| wanted(buffer.direction))
+    {
         let first = place.address - place.pages.start;
         fill(buffer, seed, index, &mut region.bytes_mut()[first..first + place.bytes]);
     }
-    Ok(())
 }
 
 fn open(range: &Range<usize>) -> Result<Region, Stop> {

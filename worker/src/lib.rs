@@ -8,7 +8,8 @@
 //! - [`zygote`]: takes its configuration, locks itself, forks workers and reports their ends.
 //! - [`lockdown`] and [`policy`]: the layers of isolation, in order, and the system calls that are left.
 //! - [`worker`]: set-up, one job, one reply, exit.
-//! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] (addresses) and [`measure`] (calls and cycles).
+//! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] (addresses), [`measure`] (calls and cycles)
+//!   and [`count`] (instructions).
 //! - [`counters`] and [`clock`]: events this host can count, and its clock.
 //! - [`fault`]: what is reported when the function does not return.
 //! - [`heap`]: the allocator, since a locked worker can map nothing.
@@ -16,6 +17,7 @@
 
 pub mod arena;
 pub mod clock;
+pub mod count;
 pub mod counters;
 pub mod fault;
 pub mod heap;

@@ -4,6 +4,7 @@
 //! no more than the filter's open rules allow, but for opening its job's memory, and it loses that before it calls into the object.
 
 use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use webrunner_protocol::codec;
 use webrunner_protocol::frame::{JobHeader, ReplyHeader};
@@ -14,7 +15,7 @@ use webrunner_protocol::reply::{Outcome, Reply, WorkerFailure};
 
 use crate::counters::{EventTable, OpenCounters};
 use crate::fault::{self, Phase};
-use crate::kernel_job::{self, Meter};
+use crate::kernel_job::{self, Meter, Uncounted};
 use crate::sys::keyed::{self, Key};
 use crate::sys::{self, Errno, fd, process};
 
@@ -47,6 +48,9 @@ unsafe impl<const N: usize> Sync for Space<N> {}
 static JOB: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
 static REPLY: Space<REPLY_BYTES> = Space(UnsafeCell::new([0; REPLY_BYTES]));
 
+/// Bytes of `REPLY` that are a reply's frame.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
 /// Lives, in the process just forked.
 pub fn live(socket: i32, profile: &mut Profile) -> ! {
     let Ok(mut counters) = set_up(socket, profile) else { sys::exit(EXIT_SETUP) };
@@ -57,17 +61,29 @@ pub fn live(socket: i32, profile: &mut Profile) -> ! {
     let reply = match receive(buffer) {
         Ok(Some((job, object))) => {
             fault::note(|facts| (facts.phase, facts.job) = (Phase::Preparing, job.id));
-            let outcome = match &job.work {
+            match &job.work {
                 Work::Kernel(work) => {
-                    kernel_job::run(work, job.layout_seed, object, &mut counters, &mut profile.meter)
+                    let meter = &mut profile.meter;
+                    let done = kernel_job::run(work, job.layout_seed, object, &mut counters, meter);
+                    finish(Reply { job: job.id, outcome: done.outcome }, done.uncounted, meter)
                 }
-            };
-            Reply { job: job.id, outcome }
+            }
         }
         Ok(None) => sys::exit(0),
         Err(failure) => Reply { job: JobId(0), outcome: Outcome::Failed(failure) },
     };
     send_and_exit(&reply)
+}
+
+/// Holds the reply ready, then counts what is left to be counted.
+fn finish(mut reply: Reply, uncounted: Option<Uncounted<'_>>, meter: &mut Meter) -> Reply {
+    if let Some(uncounted) = uncounted {
+        hold(&reply);
+        if let Outcome::Measured(measurement) = &mut reply.outcome {
+            uncounted.count(meter, measurement);
+        }
+    }
+    reply
 }
 
 fn set_up(socket: i32, profile: &Profile) -> Result<OpenCounters, Errno> {
@@ -119,8 +135,8 @@ fn receive(buffer: &mut [u8; FRAME_BYTES]) -> Result<Option<(Job, &[u8])>, Worke
     Ok(Some((job, object)))
 }
 
-/// Writes the one reply and exits. Called by the worker at its end and by the signal handler; allocates nothing.
-pub fn send_and_exit(reply: &Reply) -> ! {
+/// Puts a reply in place, so that the signal handler can send it.
+fn hold(reply: &Reply) {
     // SAFETY: one thread. The signal handler may take the buffer over from the code it interrupted, which never runs again.
     let buffer = unsafe { &mut *REPLY.0.get() };
     let (header, body) = buffer.split_at_mut(ReplyHeader::BYTES);
@@ -132,7 +148,21 @@ pub fn send_and_exit(reply: &Reply) -> ! {
         }
     };
     header.copy_from_slice(&ReplyHeader { reply_bytes: len as u32 }.to_bytes());
-    let mut unsent = &buffer[..ReplyHeader::BYTES + len];
+    HELD.store(ReplyHeader::BYTES + len, Ordering::Relaxed);
+}
+
+/// Writes the one reply and exits. Called by the worker at its end and by the signal handler; allocates nothing.
+pub fn send_and_exit(reply: &Reply) -> ! {
+    hold(reply);
+    send_held_and_exit()
+}
+
+/// Writes the reply that is held, and exits.
+pub fn send_held_and_exit() -> ! {
+    // SAFETY: as in `hold`; nothing writes any more.
+    let buffer = unsafe { &*REPLY.0.get() };
+    // The function under test may have written over the length; a reply cut or torn is refused by the supervisor.
+    let mut unsent = buffer.get(..HELD.load(Ordering::Relaxed)).unwrap_or_default();
     while !unsent.is_empty() {
         match sys::write(fd::JOB, unsent) {
             Ok(sent) => unsent = &unsent[sent.min(unsent.len())..],

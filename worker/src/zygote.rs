@@ -10,6 +10,7 @@ use webrunner_protocol::limits::MAX_CONTROL_BYTES;
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
 
 use crate::clock;
+use crate::count;
 use crate::counters::EventTable;
 use crate::kernel_job::Meter;
 use crate::lockdown;
@@ -58,7 +59,7 @@ fn meter() -> Option<Meter> {
     let ticks_per_us = clock::ticks_per_microsecond();
     let mut session = Session::open()?;
     let host = Host::probe(&mut session, ticks_per_us);
-    Some(Meter { session, host, ticks_per_us })
+    Some(Meter { session, host, ticks_per_us, missing_features: count::missing() })
 }
 
 /// An error and its causes, on one line.

@@ -92,6 +92,12 @@ impl PreparedCall {
         Ok(call)
     }
 
+    /// The same call of the code at another address.
+    #[must_use]
+    pub fn at(&self, function: u64) -> Self {
+        Self { function, ..self.clone() }
+    }
+
     /// The value of `rsp` on which stack arguments are pushed, so that it ends 16-byte aligned when they all are.
     pub(super) fn stack_start(&self) -> u64 {
         self.stack_top.wrapping_sub(8 * (self.stack_count as u64 % 2))

@@ -81,6 +81,15 @@ pub unsafe fn measure(
     Measured { cycles, returned, findings: caller.findings(), counters }
 }
 
+/// Calls the function of `call` once, in the state every measured call finds, and measures nothing.
+///
+/// # Safety
+/// As for [`measure`].
+pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host) -> Returned {
+    // SAFETY: what `Caller::new` asks is what this function asks.
+    unsafe { Caller::new(session, host, call) }.first_call().1
+}
+
 /// Measures a built-in function in place of one, and forgets the answer.
 ///
 /// A process just forked has most of its pages still to be brought in, at half a microsecond and more each. A worker
