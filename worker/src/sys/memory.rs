@@ -79,7 +79,8 @@ impl Region {
     /// `EINVAL` for a range that is not as described, else the kernel's error number.
     pub unsafe fn open(range: Range<usize>) -> Result<Self, Errno> {
         let inside = |arena: Range<usize>| arena.start <= range.start && range.end <= arena.end;
-        let aligned = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE) && range.start < range.end;
+        let aligned =
+            range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE) && range.start < range.end;
         if !aligned || !(inside(IMAGE_ARENA) || inside(buffer_arena())) {
             return Err(Errno(libc::EINVAL));
         }
