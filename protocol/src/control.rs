@@ -57,8 +57,8 @@ pub enum ZygoteReport {
     Forked {
         /// The worker's number.
         worker: WorkerId,
-        /// Its process id, as the zygote sees it.
-        pid: i32,
+        /// The last worker that ended, if its end was not reported yet: most often the one this one replaces.
+        ended: Option<Ended>,
     },
     /// A worker could not be forked.
     ForkFailed {
@@ -68,14 +68,18 @@ pub enum ZygoteReport {
         errno: i32,
     },
     /// A worker has ended and is reaped.
-    Exited {
-        /// The worker's number.
-        worker: WorkerId,
-        /// How.
-        status: ExitStatus,
-        /// What it used.
-        usage: Usage,
-    },
+    Ended(Ended),
+}
+
+/// The end of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The worker's number.
+    pub worker: WorkerId,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it used.
+    pub usage: Usage,
 }
 
 /// What a zygote found and put in force.

@@ -20,6 +20,9 @@ struct Row {
 /// A set of events that are counted together or not at all.
 struct Group {
     rows: Vec<Row>,
+    /// The same events, open on the zygote and never enabled. While one event of a kind is open the kernel's code for it stays
+    /// patched in; without this each worker would patch it in and out again, interrupting every core (`docs/performance.md`).
+    _kept_open: Vec<perf_event::Counter>,
 }
 
 /// Every event WebRunner asks for, tried on this host.
@@ -86,12 +89,16 @@ impl Group {
                 Row { builder, event }
             })
             .collect();
-        if let Some(reason) = try_group(&rows) {
-            for row in &mut rows {
-                row.event.missing = Some(reason.clone());
+        let kept_open = match try_group(&rows) {
+            Ok(counters) => counters,
+            Err(reason) => {
+                for row in &mut rows {
+                    row.event.missing = Some(reason.clone());
+                }
+                Vec::new()
             }
-        }
-        Self { rows }
+        };
+        Self { rows, _kept_open: kept_open }
     }
 
     fn open(&self) -> Option<i32> {
@@ -109,20 +116,19 @@ impl Group {
     }
 }
 
-/// Opens the rows as a group and lets go of them again; the reason if that fails.
-fn try_group(rows: &[Row]) -> Option<String> {
-    let mut leader = None;
-    let mut members = Vec::new();
+/// Opens the rows as a group, not enabled; the reason if that fails.
+fn try_group(rows: &[Row]) -> Result<Vec<perf_event::Counter>, String> {
+    let mut group: Vec<perf_event::Counter> = Vec::new();
     for row in rows {
-        let opened = match leader.as_mut() {
-            None => row.builder.build().map(|counter| leader = Some(counter)),
-            Some(leader) => row.builder.build_with_group(leader).map(|counter| members.push(counter)),
+        let mut builder = row.builder.clone();
+        builder.enabled(false);
+        let opened = match group.first_mut() {
+            None => builder.build(),
+            Some(leader) => builder.build_with_group(leader),
         };
-        if let Err(error) = opened {
-            return Some(reason(row.event.source, &error));
-        }
+        group.push(opened.map_err(|error| reason(row.event.source, &error))?);
     }
-    None
+    Ok(group)
 }
 
 fn reason(source: EventSource, error: &std::io::Error) -> String {

@@ -15,10 +15,12 @@ const BYTES: usize = 24 << 20;
 #[repr(align(4096))]
 struct Space(UnsafeCell<[u8; BYTES]>);
 
-/// The allocator.
+/// Bytes handed out. Apart from the space, so that it shares a page with the other small statics a worker writes.
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// The allocator. There is one: how far it has got is a static.
 pub struct Bump {
     space: Space,
-    used: AtomicUsize,
 }
 
 // SAFETY: the zygote and its workers have one thread each; forked processes have their own copies.
@@ -29,7 +31,7 @@ impl Bump {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "only ever a static")]
     pub const fn new() -> Self {
-        Self { space: Space(UnsafeCell::new([0; BYTES])), used: AtomicUsize::new(0) }
+        Self { space: Space(UnsafeCell::new([0; BYTES])) }
     }
 
     fn start(&self) -> usize {
@@ -38,19 +40,19 @@ impl Bump {
 
     /// The top of the heap as an offset, if `block` ends there.
     fn is_last(&self, block: *mut u8, size: usize) -> bool {
-        block as usize + size == self.start() + self.used.load(Ordering::Relaxed)
+        block as usize + size == self.start() + USED.load(Ordering::Relaxed)
     }
 }
 
 // SAFETY: blocks come from one array, aligned, disjoint while live, and within bounds by checked arithmetic.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let used = self.used.load(Ordering::Relaxed);
+        let used = USED.load(Ordering::Relaxed);
         let top = self.start() + used;
         let Some(address) = top.checked_next_multiple_of(layout.align()) else { return ptr::null_mut() };
         match (address - self.start()).checked_add(layout.size()) {
             Some(end) if end <= BYTES => {
-                self.used.store(end, Ordering::Relaxed);
+                USED.store(end, Ordering::Relaxed);
                 address as *mut u8
             }
             _ => ptr::null_mut(),
@@ -61,7 +63,7 @@ unsafe impl GlobalAlloc for Bump {
         // SAFETY: the caller gives a live block of this size.
         unsafe { ptr::write_bytes(block, 0, layout.size()) };
         if self.is_last(block, layout.size()) {
-            self.used.store(block as usize - self.start(), Ordering::Relaxed);
+            USED.store(block as usize - self.start(), Ordering::Relaxed);
         }
     }
 
@@ -82,7 +84,7 @@ unsafe impl GlobalAlloc for Bump {
                 // SAFETY: the tail of a live block.
                 unsafe { ptr::write_bytes(block.add(new_size), 0, layout.size() - new_size) };
             }
-            self.used.store(end, Ordering::Relaxed);
+            USED.store(end, Ordering::Relaxed);
             return block;
         }
         // SAFETY: the caller vouches that alignment and new size make a valid layout, and for the block.

@@ -67,13 +67,12 @@ fn step<T, E: Into<io::Error>>(step: &'static str, result: Result<T, E>) -> Resu
     result.map_err(|error| LockdownError::Step { step, source: error.into() })
 }
 
-/// Everything but the filter. Events are to be probed after this and before [`install_filter`].
+/// Everything but the core, which is [`pin`]ned first, and the filter. Events are to be probed after this and before [`install_filter`].
 ///
 /// # Errors
 /// See [`LockdownError`].
 pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
     step("place descriptors", boot::place_descriptors())?;
-    pin(config.core)?;
     let mut layers = Vec::new();
     // Namespaces before the user: as root they need the rights that changing the user gives up.
     layers.extend(enter_namespaces());
@@ -121,7 +120,11 @@ fn require(required: Isolation, layers: &[Layer]) -> Result<(), LockdownError> {
     }
 }
 
-fn pin(core: CoreId) -> Result<(), LockdownError> {
+/// Stays on one core, for good; workers inherit it.
+///
+/// # Errors
+/// [`LockdownError::Core`].
+pub fn pin(core: CoreId) -> Result<(), LockdownError> {
     let mut set = CpuSet::new();
     set.set(core.0 as usize)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))

@@ -35,9 +35,6 @@ const EXIT_SETUP: i32 = 71;
 /// Everything a job's frame can hold.
 const FRAME_BYTES: usize = JobHeader::BYTES + MAX_JOB_BYTES + MAX_OBJECT_BYTES;
 
-/// Room for the reply's frame.
-const REPLY_BYTES: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
-
 /// A static buffer that is borrowed once in a process's life.
 #[repr(align(4096))]
 struct Space<const N: usize>(UnsafeCell<[u8; N]>);
@@ -45,10 +42,11 @@ struct Space<const N: usize>(UnsafeCell<[u8; N]>);
 // SAFETY: one thread.
 unsafe impl<const N: usize> Sync for Space<N> {}
 
-static JOB: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
-static REPLY: Space<REPLY_BYTES> = Space(UnsafeCell::new([0; REPLY_BYTES]));
+/// Holds the job's frame, and at the end the reply's: a page less to bring in for each worker.
+static FRAME: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
+const _: () = assert!(ReplyHeader::BYTES + MAX_REPLY_BYTES <= FRAME_BYTES);
 
-/// Bytes of `REPLY` that are a reply's frame.
+/// Bytes of `FRAME` that are a reply's frame.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// Lives, in the process just forked.
@@ -56,8 +54,8 @@ pub fn live(socket: i32, profile: &mut Profile) -> ! {
     let Ok(mut counters) = set_up(socket, profile) else { sys::exit(EXIT_SETUP) };
     keyed::forget(Key::Setup);
     // SAFETY: `live` runs once in a process and is the only place that borrows this.
-    let buffer = unsafe { &mut *JOB.0.get() };
-    warm_up(buffer);
+    let buffer = unsafe { &mut *FRAME.0.get() };
+    warm_up(buffer, &mut profile.meter);
     let reply = match receive(buffer) {
         Ok(Some((job, object))) => {
             fault::note(|facts| (facts.phase, facts.job) = (Phase::Preparing, job.id));
@@ -96,16 +94,28 @@ fn set_up(socket: i32, profile: &Profile) -> Result<OpenCounters, Errno> {
     Ok(profile.events.open())
 }
 
-/// Touches what the job will write, so that its pages are there when it comes.
-fn warm_up(job: &mut [u8; FRAME_BYTES]) {
-    const PAGE: usize = sys::memory::PAGE;
-    for page in [0, PAGE] {
-        // SAFETY: in bounds; volatile so that the write is made.
-        unsafe { std::ptr::write_volatile(&raw mut job[page], 0) };
+/// Touches what the job will write, so that those pages are there when it comes.
+fn warm_up(frame: &mut [u8; FRAME_BYTES], meter: &mut Meter) {
+    // SAFETY: a valid exclusive reference; volatile so that the write is made.
+    unsafe { std::ptr::write_volatile(&raw mut frame[0], 0) };
+    meter.session.touch();
+    touch_stack();
+    drop(
+        Vec::<u8>::with_capacity(HEAP_WARM_BYTES).spare_capacity_mut().first_mut().map(|byte| byte.write(0)),
+    );
+}
+
+/// Bytes of the heap a small job uses.
+const HEAP_WARM_BYTES: usize = 4096;
+
+/// Writes to as much of the stack as a small job uses.
+#[inline(never)]
+fn touch_stack() {
+    let mut space = [0_u8; 12 << 10];
+    for at in (0..space.len()).step_by(sys::memory::PAGE) {
+        // SAFETY: in bounds of a local array; volatile so that the write is made.
+        unsafe { std::ptr::write_volatile(&raw mut space[at], 1) };
     }
-    let reply: *mut u8 = REPLY.0.get().cast();
-    // SAFETY: the first byte of a static array.
-    unsafe { std::ptr::write_volatile(reply, 0) };
 }
 
 /// Reads one job; `None` if the supervisor let go of the worker instead.
@@ -137,9 +147,10 @@ fn receive(buffer: &mut [u8; FRAME_BYTES]) -> Result<Option<(Job, &[u8])>, Worke
 
 /// Puts a reply in place, so that the signal handler can send it.
 fn hold(reply: &Reply) {
-    // SAFETY: one thread. The signal handler may take the buffer over from the code it interrupted, which never runs again.
-    let buffer = unsafe { &mut *REPLY.0.get() };
-    let (header, body) = buffer.split_at_mut(ReplyHeader::BYTES);
+    // SAFETY: one thread, and whoever held the job's frame is done with it: `reply` owns all it says. The signal handler
+    // may take the buffer over from the code it interrupted, which never runs again.
+    let buffer = unsafe { &mut *FRAME.0.get() };
+    let (header, body) = buffer[..ReplyHeader::BYTES + MAX_REPLY_BYTES].split_at_mut(ReplyHeader::BYTES);
     let len = match codec::encode_into(reply, body) {
         Ok(len) => len,
         Err(_) => {
@@ -160,7 +171,7 @@ pub fn send_and_exit(reply: &Reply) -> ! {
 /// Writes the reply that is held, and exits.
 pub fn send_held_and_exit() -> ! {
     // SAFETY: as in `hold`; nothing writes any more.
-    let buffer = unsafe { &*REPLY.0.get() };
+    let buffer = unsafe { &*FRAME.0.get() };
     // The function under test may have written over the length; a reply cut or torn is refused by the supervisor.
     let mut unsent = buffer.get(..HELD.load(Ordering::Relaxed)).unwrap_or_default();
     while !unsent.is_empty() {

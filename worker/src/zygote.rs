@@ -4,7 +4,9 @@
 //! the lock it allocates nothing and makes only keyed calls. When its control socket closes it exits, and the kernel
 //! takes its workers with it.
 
-use webrunner_protocol::control::{ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus};
+use std::time::Duration;
+
+use webrunner_protocol::control::{Ended, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus};
 use webrunner_protocol::ids::WorkerId;
 use webrunner_protocol::limits::MAX_CONTROL_BYTES;
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
@@ -16,7 +18,7 @@ use crate::kernel_job::Meter;
 use crate::lockdown;
 use crate::measure::{Host, Session};
 use crate::sys::keyed::{self, Fork};
-use crate::sys::{self, Errno, boot, fd, packet, process};
+use crate::sys::{self, Errno, boot, fd, image, packet, process};
 use crate::worker::{self, Profile};
 
 /// Exit code for a start that failed; the reason went to the supervisor, or to standard error.
@@ -35,13 +37,18 @@ pub fn main() -> ! {
         Err(reason) => unable(0, reason),
     };
     lockdown::set_name(config.core);
+    if let Err(error) = lockdown::pin(config.core) {
+        unable(0, chain(&error));
+    }
+    let Some(meter) = meter() else { unable(0, "the trampoline is in use".into()) };
+    // Needs /proc, and is the last to need the clock.
+    image::economise();
     let layers = match lockdown::lock_down(&config) {
         Ok(layers) => layers,
         Err(error) => unable(fd::CONTROL, chain(&error)),
     };
     let events = EventTable::probe();
     let status = ZygoteStatus { pid: std::process::id() as i32, layers, events: events.events() };
-    let Some(meter) = meter() else { unable(fd::CONTROL, "the trampoline is in use".into()) };
     let mut profile = Profile { events, cpu_seconds: config.cpu_seconds, meter };
     let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
         unable(fd::CONTROL, "the list of events is too long".into())
@@ -133,42 +140,56 @@ impl Children {
     }
 }
 
+/// How long the end of a worker may wait to be reported together with the fork of the next, which is usually asked for
+/// just then: a packet less to wake the supervisor with.
+const REPORT_DELAY: Duration = Duration::from_micros(300);
+
 fn serve(profile: &mut Profile) -> ! {
     let mut children = Children { living: [None; MAX_WORKERS] };
+    let mut unreported = None;
     let mut buffer = [0; 256];
     loop {
-        let Ok(ready) = packet::wait() else { sys::exit(EXIT_UNABLE) };
+        let Ok(ready) = packet::wait(unreported.map(|_| REPORT_DELAY)) else { sys::exit(EXIT_UNABLE) };
+        if !ready.child && !ready.control {
+            report_end(&mut unreported);
+        }
         if ready.child {
             // One pending SIGCHLD may stand for several ended children: acknowledge first, then reap them all.
             let _ = packet::acknowledge_child();
-            reap_all(&mut children);
+            reap_all(&mut children, &mut unreported);
         }
         if !ready.control {
             continue;
         }
         match packet::receive(&mut buffer) {
             Ok(0) => sys::exit(0),
-            Ok(len) => obey(profile, &mut children, &buffer[..len]),
+            Ok(len) => obey(profile, &mut children, &mut unreported, &buffer[..len]),
             Err(Errno(libc::EINTR)) => {}
             Err(_) => sys::exit(EXIT_UNABLE),
         }
     }
 }
 
-fn obey(profile: &mut Profile, children: &mut Children, request: &[u8]) {
+fn obey(profile: &mut Profile, children: &mut Children, unreported: &mut Option<Ended>, request: &[u8]) {
     match codec::decode(request) {
-        Ok(ZygoteRequest::Fork { worker }) => fork_worker(profile, children, worker),
+        Ok(ZygoteRequest::Fork { worker }) => fork_worker(profile, children, unreported, worker),
         // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
         Ok(ZygoteRequest::Configure(_)) | Err(_) => sys::exit(EXIT_UNABLE),
     }
 }
 
-fn fork_worker(profile: &mut Profile, children: &mut Children, worker: WorkerId) {
+fn fork_worker(
+    profile: &mut Profile,
+    children: &mut Children,
+    unreported: &mut Option<Ended>,
+    worker: WorkerId,
+) {
     let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(profile) };
     match forked {
         Ok((pid, socket, pidfd)) => {
             children.add(pid, worker);
-            report(&ZygoteReport::Forked { worker, pid }, Some([socket, pidfd]));
+            let ended = unreported.take();
+            report(&ZygoteReport::Forked { worker, ended }, Some([socket, pidfd]));
             process::close(socket);
             process::close(pidfd);
         }
@@ -195,11 +216,19 @@ fn try_fork(profile: &mut Profile) -> Result<(i32, i32, i32), Errno> {
     }
 }
 
-fn reap_all(children: &mut Children) {
+/// Takes every ended child off the kernel's list; the end of the last one is left to be reported.
+fn reap_all(children: &mut Children, unreported: &mut Option<Ended>) {
     while let Ok(Some((pid, status, usage))) = process::reap() {
         if let Some(worker) = children.remove(pid) {
-            report(&ZygoteReport::Exited { worker, status, usage }, None);
+            report_end(unreported);
+            *unreported = Some(Ended { worker, status, usage });
         }
+    }
+}
+
+fn report_end(unreported: &mut Option<Ended>) {
+    if let Some(ended) = unreported.take() {
+        report(&ZygoteReport::Ended(ended), None);
     }
 }
 

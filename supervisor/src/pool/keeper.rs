@@ -12,9 +12,10 @@ use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixStream};
 use tokio::task;
 use tokio::time::{sleep, timeout};
-use webrunner_protocol::control::ZygoteReport;
+use webrunner_protocol::control::{Ended, ZygoteReport};
 
 use super::queue::Queue;
+use super::slot::Slot;
 use super::zygote::{self, Incoming, Zygote, ZygoteSettings};
 
 /// A zygote that owes a worker for longer is taken for dead.
@@ -123,7 +124,7 @@ async fn attend(queue: &std::rc::Weak<RefCell<Queue>>, index: usize, control: &U
 
 fn is_silent(queue: &Rc<RefCell<Queue>>, index: usize) -> bool {
     let queue = queue.borrow();
-    let owes = queue.slots.get(index).and_then(super::slot::Slot::owes_since);
+    let owes = queue.slots.get(index).and_then(Slot::owes_since);
     owes.is_some_and(|since| since.elapsed() >= SILENCE_LIMIT)
 }
 
@@ -137,17 +138,15 @@ fn hear(
     let mut this = queue.borrow_mut();
     let Some(slot) = this.slots.get_mut(index) else { return Ok(()) };
     match incoming {
-        Incoming::Forked { worker, socket, pidfd } => {
+        Incoming::Forked { worker, socket, pidfd, ended } => {
             socket.set_nonblocking(true)?;
             slot.add(worker, UnixStream::from_std(socket)?, pidfd);
             *fork_pause = PAUSES.0;
-        }
-        Incoming::Report(ZygoteReport::Exited { worker, status, usage }) => {
-            if slot.ended(worker, (status, usage)) {
-                tracing::warn!(core = slot.core.0, %worker, ?status, "a waiting worker ended");
-                refill_later(queue, index, fork_pause);
+            if let Some(ended) = ended {
+                hear_end(queue, index, slot, &ended, fork_pause);
             }
         }
+        Incoming::Report(ZygoteReport::Ended(ended)) => hear_end(queue, index, slot, &ended, fork_pause),
         Incoming::Report(ZygoteReport::ForkFailed { worker, errno }) => {
             slot.fork_failed();
             let error = io::Error::from_raw_os_error(errno);
@@ -160,6 +159,14 @@ fn hear(
     }
     this.serve();
     Ok(())
+}
+
+/// A worker has ended. One that was waiting should not have: another is asked for, but not at once.
+fn hear_end(queue: &Rc<RefCell<Queue>>, index: usize, slot: &mut Slot, ended: &Ended, pause: &mut Duration) {
+    if slot.ended(ended.worker, (ended.status, ended.usage)) {
+        tracing::warn!(core = slot.core.0, worker = %ended.worker, status = ?ended.status, "a waiting worker ended");
+        refill_later(queue, index, pause);
+    }
 }
 
 /// Asks for workers again after a pause that doubles: whatever ended or refused one may do so to the next.

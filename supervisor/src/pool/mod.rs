@@ -25,6 +25,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
+use tokio::task;
 use tokio::time::timeout;
 use webrunner_protocol::codec;
 use webrunner_protocol::control::{Event, ExitStatus, Layer, Usage};
@@ -151,8 +152,9 @@ impl Pool {
         let ran = taken.elapsed();
         let usage = lease.worker().exit.try_recv().ok().map(|(_, usage)| usage);
         let (core, worker) = (lease.worker().core, lease.worker().id);
-        drop(lease);
         self.queue.borrow_mut().record_run(ran);
+        // Ending the worker and asking for the next can wait until the answer is on its way.
+        task::spawn_local(async move { drop(lease) });
         Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, usage })
     }
 

@@ -16,7 +16,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
-use webrunner_protocol::control::{Isolation, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus};
+use webrunner_protocol::control::{
+    Ended, Isolation, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+};
 use webrunner_protocol::ids::{CoreId, WorkerId};
 use webrunner_protocol::limits::MAX_CONTROL_BYTES;
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
@@ -112,6 +114,8 @@ pub(super) enum Incoming {
         socket: UnixStream,
         /// Its process.
         pidfd: OwnedFd,
+        /// A worker that ended since the last report.
+        ended: Option<Ended>,
     },
     /// Any other report.
     Report(ZygoteReport),
@@ -198,7 +202,7 @@ fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
             reason: format!("the zygote was not ready in {START_LIMIT:?}"),
         }));
     }
-    match receive(control) {
+    match receive_first(control) {
         Ok(Incoming::Report(ZygoteReport::Ready(status))) => Ok(status),
         Ok(Incoming::Report(ZygoteReport::Unable { reason })) => Err(Some(LaunchError::Unable { reason })),
         Ok(_) | Err(_) => Err(None),
@@ -221,15 +225,20 @@ pub(super) fn request_fork(control: impl AsFd, worker: WorkerId) -> io::Result<(
 /// # Errors
 /// `WouldBlock` when there is none, `UnexpectedEof` when the zygote is gone, `InvalidData` for a report that makes no sense, else the kernel's error.
 pub(super) fn receive(control: impl AsFd) -> io::Result<Incoming> {
-    let mut bytes = [0; MAX_CONTROL_BYTES];
+    let mut bytes = [0; 256];
+    receive_into(control, &mut bytes)
+}
+
+/// The same for the first report, which may be long.
+fn receive_first(control: impl AsFd) -> io::Result<Incoming> {
+    receive_into(control, &mut [0; MAX_CONTROL_BYTES])
+}
+
+fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::net::recvmsg(
-        control,
-        &mut [IoSliceMut::new(&mut bytes)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    );
+    let received =
+        rustix::net::recvmsg(control, &mut [IoSliceMut::new(bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
     let len = received?.bytes;
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -243,11 +252,11 @@ pub(super) fn receive(control: impl AsFd) -> io::Result<Incoming> {
     }
     let report =
         codec::decode(&bytes[..len]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    let ZygoteReport::Forked { worker, .. } = report else { return Ok(Incoming::Report(report)) };
+    let ZygoteReport::Forked { worker, ended } = report else { return Ok(Incoming::Report(report)) };
     let mut descriptors = descriptors.into_iter();
     match (descriptors.next(), descriptors.next()) {
         (Some(socket), Some(pidfd)) => {
-            Ok(Incoming::Forked { worker, socket: UnixStream::from(socket), pidfd })
+            Ok(Incoming::Forked { worker, socket: UnixStream::from(socket), pidfd, ended })
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a worker came without its descriptors")),
     }

@@ -157,6 +157,13 @@ impl Session {
         if TAKEN.swap(true, Ordering::Acquire) { None } else { Some(Self(())) }
     }
 
+    /// Writes to the trampoline's state without changing it, so that its page is there when a measurement begins.
+    pub fn touch(&mut self) {
+        let context = self.context();
+        // SAFETY: a valid exclusive reference; volatile so that the write is made.
+        unsafe { std::ptr::write_volatile(&raw mut context.stack_count, context.stack_count) };
+    }
+
     /// Puts a call's arguments and stack in place for the batches to come.
     pub(super) fn load(&mut self, call: &PreparedCall, avx: bool, tracks_upper: bool) {
         let context = self.context();

@@ -5,6 +5,7 @@
 //! function under test has run, the segment base that thread-locals hang on may hold anything.
 
 pub mod boot;
+pub mod image;
 pub mod keyed;
 pub mod memory;
 pub mod packet;

@@ -1,5 +1,7 @@
 //! The zygote's packets: reading requests, sending reports with descriptors, and waiting for either side.
 
+use std::time::Duration;
+
 use super::keyed::{self, Key};
 use super::{Errno, fd};
 
@@ -80,18 +82,20 @@ pub struct Ready {
     pub child: bool,
 }
 
-/// Waits for a request or the end of a child.
+/// Waits for a request or the end of a child, for `at_most` or for good. With neither set, the time is up.
 ///
 /// # Errors
 /// The kernel's error number.
-pub fn wait() -> Result<Ready, Errno> {
+pub fn wait(at_most: Option<Duration>) -> Result<Ready, Errno> {
+    let limit = at_most.map(|time| libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() });
+    let limit = limit.as_ref().map_or(0, |limit| std::ptr::from_ref(limit) as usize);
     let mut polled = [
         libc::pollfd { fd: fd::CONTROL, events: libc::POLLIN, revents: 0 },
         libc::pollfd { fd: fd::CHILD_SIGNAL, events: libc::POLLIN, revents: 0 },
     ];
-    // SAFETY: `polled` is writable for two entries; no time limit and no signal mask are given.
+    // SAFETY: `polled` is writable for two entries, `limit` is none or good for the call; no signal mask is given.
     unsafe {
-        keyed::call(Key::Setup, libc::SYS_ppoll, [polled.as_mut_ptr() as usize, polled.len(), 0, 0, 0])?
+        keyed::call(Key::Setup, libc::SYS_ppoll, [polled.as_mut_ptr() as usize, polled.len(), limit, 0, 0])?
     };
     Ok(Ready { control: polled[0].revents != 0, child: polled[1].revents != 0 })
 }

@@ -1,0 +1,178 @@
+//! What the zygote's own executable costs its forks, and how most of that is saved.
+//!
+//! A fork does not copy page tables of file mappings, so each worker would fault its code in again, sixteen pages at a time, and
+//! the kernel would take it apart again page by page at exit. Here code and constants are moved to anonymous
+//! huge pages, one page-table entry each, which a fork copies. Mappings no worker uses are given up. All of it is an
+//! economy: where a step is refused, things stay as they were.
+
+use std::ops::Range;
+use std::ptr;
+
+/// Bytes of a huge page.
+const HUGE: usize = 2 << 20;
+
+/// A mapping of this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mapping {
+    range: Range<usize>,
+    rights: String,
+    name: String,
+}
+
+/// Makes forks of this process cheap. To be called once, before the filter; no clock may be read through the vDSO after.
+pub fn economise() {
+    let mappings = mappings();
+    unregister_rseq();
+    for mapping in &mappings {
+        if ["[vdso]", "[vvar]", "[vvar_vclock]"].contains(&mapping.name.as_str()) {
+            // SAFETY: nothing refers to these pages but the C library's clock calls, which are not made any more.
+            unsafe { libc::munmap(mapping.range.start as *mut libc::c_void, mapping.range.len()) };
+        }
+    }
+    let own = super::process::own_text().start;
+    let Some(file) = mappings.iter().find(|mapping| mapping.range.contains(&own)).map(|m| m.name.clone())
+    else {
+        return;
+    };
+    for mapping in mappings.iter().filter(|mapping| mapping.name == file) {
+        match mapping.rights.as_str() {
+            "r--p" if has_room(&mappings, mapping) => move_to_huge_page(&mapping.range, libc::PROT_READ),
+            "r-xp" if has_room(&mappings, mapping) => {
+                move_to_huge_page(&mapping.range, libc::PROT_READ | libc::PROT_EXEC);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn mappings() -> Vec<Mapping> {
+    let text = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    text.lines().filter_map(parse).collect()
+}
+
+/// One line of `/proc/self/maps`: range, rights, offset, device, inode, name.
+fn parse(line: &str) -> Option<Mapping> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    let rights = words.next()?.to_owned();
+    let name = words.nth(3).unwrap_or_default().to_owned();
+    Some(Mapping { range: address(start)?..address(end)?, rights, name })
+}
+
+/// The huge page or pages a range lies in.
+fn block(range: &Range<usize>) -> Range<usize> {
+    range.start / HUGE * HUGE..range.end.next_multiple_of(HUGE)
+}
+
+/// Whether nothing else lies in the mapping's huge pages.
+fn has_room(mappings: &[Mapping], mapping: &Mapping) -> bool {
+    let block = block(&mapping.range);
+    mappings.iter().all(|other| {
+        other.range == mapping.range || other.range.end <= block.start || block.end <= other.range.start
+    })
+}
+
+/// Puts a copy on huge pages in the place of `range`; leaves it where it is if there are none to be had.
+fn move_to_huge_page(range: &Range<usize>, protection: i32) {
+    let block = block(range);
+    let bytes = block.len();
+    // SAFETY: a new mapping, large enough to hold an aligned block wherever it lies.
+    let space = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            bytes + HUGE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if space == libc::MAP_FAILED {
+        return;
+    }
+    let copy = (space as usize).next_multiple_of(HUGE);
+    // SAFETY: the copy lies in the new mapping, and `range` is readable and inside `block`. The kernel swaps the two in
+    // one step; code that runs from there goes on in bytes that are the same.
+    unsafe {
+        let advised = libc::madvise(copy as *mut libc::c_void, bytes, libc::MADV_HUGEPAGE) == 0;
+        let to = (copy + (range.start - block.start)) as *mut u8;
+        ptr::copy_nonoverlapping(range.start as *const u8, to, range.len());
+        let swapped = advised
+            && is_huge(copy)
+            && libc::mprotect(copy as *mut libc::c_void, bytes, protection) == 0
+            && libc::mremap(
+                copy as *mut libc::c_void,
+                bytes,
+                bytes,
+                libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+                block.start as *mut libc::c_void,
+            ) != libc::MAP_FAILED;
+        // What is left: the ends of the space, and the copy too if it was not used.
+        let kept = if swapped { copy..copy + bytes } else { copy..copy };
+        libc::munmap(space, kept.start - space as usize);
+        libc::munmap(kept.end as *mut libc::c_void, space as usize + bytes + HUGE - kept.end);
+    }
+}
+
+/// Whether the kernel gave a huge page to the mapping that begins at `address`.
+fn is_huge(address: usize) -> bool {
+    let text = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    let start = format!("{address:x}-");
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(&start));
+    lines.find(|line| line.starts_with("AnonHugePages:")).is_some_and(|line| !line.contains(" 0 kB"))
+}
+
+/// Takes back the C library's registration for restartable sequences: the kernel would write to it, and so copy a page,
+/// in every worker. Does nothing where the C library has none.
+fn unregister_rseq() {
+    const UNREGISTER: i32 = 1;
+    /// `RSEQ_SIG` of the C library on x86.
+    const SIGNATURE: u32 = 0x5305_3053;
+    let (offset, size): (usize, usize);
+    let thread: usize;
+    // SAFETY: both symbols are weak: where the C library lacks them their address is 0, which is checked.
+    unsafe {
+        std::arch::asm!(
+            ".weak __rseq_offset", ".weak __rseq_size",
+            "mov {o}, qword ptr [rip + __rseq_offset@GOTPCREL]",
+            "mov {s}, qword ptr [rip + __rseq_size@GOTPCREL]",
+            "mov {t}, qword ptr fs:[0]",
+            o = out(reg) offset, s = out(reg) size, t = out(reg) thread, options(nostack, readonly));
+    }
+    if offset == 0 || size == 0 {
+        return;
+    }
+    // SAFETY: addresses of the C library's constants, of the types its header gives them. The kernel checks the area.
+    unsafe {
+        let area = thread.wrapping_add_signed(*(offset as *const isize));
+        // Whatever size is advertised, the first registration is of 32 bytes.
+        libc::syscall(libc::SYS_rseq, area, 32_u32, UNREGISTER, SIGNATURE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_maps_is_taken_apart() {
+        let line = "7f08acc5f000-7f08acd91000 r-xp 0005e000 fe:00 5399375                    /usr/bin/worker";
+        let mapping = parse(line).unwrap();
+        assert_eq!((mapping.range.len(), mapping.rights.as_str()), (0x13_2000, "r-xp"));
+        assert_eq!(mapping.name, "/usr/bin/worker");
+        assert_eq!(parse("no such line"), None);
+    }
+
+    #[test]
+    fn a_mapping_that_shares_its_huge_page_is_left_alone() {
+        let at = |start: usize, end: usize| Mapping {
+            range: start..end,
+            rights: String::new(),
+            name: String::new(),
+        };
+        let alone = at(HUGE + 4096, HUGE + 8192);
+        assert!(has_room(&[alone.clone(), at(2 * HUGE, 3 * HUGE)], &alone));
+        assert!(!has_room(&[alone.clone(), at(HUGE + 8192, HUGE + 12288)], &alone));
+    }
+}
