@@ -140,7 +140,7 @@ pub fn analyse(text: Text<'_>, data: &[(u64, &[u8])]) -> Analysis {
         walk.too_large(CodePart::TextBytes, text.bytes.len(), MAX_TEXT_BYTES);
     } else {
         walk.follow(text.entry);
-        if walk.found.facts.indirect_branches {
+        if walk.found.facts.indirect_branches || walk.names_text {
             candidates::follow(&mut walk, data);
         }
     }
@@ -153,6 +153,8 @@ pub(super) struct Walk<'a> {
     pub(super) found: Analysis,
     decoder: Decoder<'a>,
     pending: Vec<u32>,
+    /// An instruction names an address in the text, for whatever purpose.
+    names_text: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -169,7 +171,7 @@ impl<'a> Walk<'a> {
             too_large: None,
         };
         let decoder = Decoder::with_ip(64, text.bytes, text.address, DecoderOptions::NONE);
-        Self { text, found, decoder, pending: Vec::with_capacity(16) }
+        Self { text, found, decoder, pending: Vec::with_capacity(16), names_text: false }
     }
 
     fn too_large(&mut self, what: CodePart, count: usize, limit: usize) {
@@ -289,6 +291,9 @@ impl<'a> Walk<'a> {
     }
 
     fn note(&mut self, instruction: &Instruction) {
+        self.names_text |= instruction.mnemonic() == Mnemonic::Lea
+            && instruction.is_ip_rel_memory_operand()
+            && self.offset_of(instruction.ip_rel_memory_address()).is_some();
         let facts = &mut self.found.facts;
         facts.bytes += instruction.len();
         facts.needs.add(instruction);
