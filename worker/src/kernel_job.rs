@@ -10,7 +10,7 @@ use webrunner_protocol::plan::CallPlan;
 use webrunner_protocol::refusal::Refusal;
 use webrunner_protocol::reply::{CounterReading, EntryPoint, Measurement, Outcome, Phases, WorkerFailure};
 
-use crate::arena::{self, Draw, Places};
+use crate::arena::{self, BufferPlace, Draw};
 use crate::counters::OpenCounters;
 use crate::fault::{self, Phase};
 use crate::load::{Entry, LinkError, Object, Rights};
@@ -74,17 +74,19 @@ fn load_and_measure(
     let mut draw = Draw::new(seed);
     let started = ticks();
     work.call.check()?;
-    let (entry, function) = load(&mut draw, work, object)?;
+    let loaded_object = load(&mut draw, work, object)?;
     let loaded = ticks();
-    let places = arena::place_call(&mut draw, &work.call)?;
-    open_places(&work.call, &places, work.fill_seed)?;
+    let Loaded { entry, function, stack } = loaded_object;
+    let buffers = arena::place_buffers(&mut draw, &work.call)?;
+    open(&stack)?;
+    open_buffers(&work.call, &buffers, work.fill_seed)?;
     let filled = ticks();
     // From here on nothing may be opened or protected.
     keyed::forget(Key::Load);
-    let addresses: Vec<u64> = places.buffers.iter().map(|buffer| buffer.address as u64).collect();
-    let call = PreparedCall::new(&work.call.arguments, &addresses, function, places.stack.end as u64)
+    let addresses: Vec<u64> = buffers.iter().map(|buffer| buffer.address as u64).collect();
+    let call = PreparedCall::new(&work.call.arguments, &addresses, function, stack.end as u64)
         .map_err(|_| Stop::Failed(WorkerFailure::Internal))?;
-    note_running(function, &places);
+    note_running(function, &stack, &buffers);
     // SAFETY: the function lies in text that was just linked, the stack was just opened for it alone, and this process
     // exists to be lost: it holds nothing but this job and exits after its reply.
     let measured = unsafe {
@@ -104,8 +106,17 @@ fn load_and_measure(
     })
 }
 
-/// Loads the object at an address of its own; gives its entry and the function's address.
-fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8]) -> Result<(Entry, u64), Stop> {
+/// An object in its place.
+struct Loaded {
+    entry: Entry,
+    /// Address of the function.
+    function: u64,
+    /// Where its stack is to be.
+    stack: Range<usize>,
+}
+
+/// Loads the object at an address of its own.
+fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8]) -> Result<Loaded, Stop> {
     let object = Object::parse(bytes)?;
     let entry = object.entry(&work.entry)?;
     let layout = object.layout();
@@ -126,7 +137,7 @@ fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8]) -> Result<(Entry, u64)
         protect(rights, region)?;
     }
     let function = base as u64 + entry.offset;
-    Ok((entry, function))
+    Ok(Loaded { entry, function, stack: arena::place_stack(base) })
 }
 
 /// Gives a linked segment its final rights, and tells the fault report about it.
@@ -148,10 +159,9 @@ fn protect(rights: Rights, region: Region) -> Result<(), Stop> {
     }
 }
 
-/// Opens the stack and the buffers, and fills the buffers.
-fn open_places(plan: &CallPlan, places: &Places, seed: u64) -> Result<(), Stop> {
-    open(&places.stack)?;
-    for (index, (buffer, place)) in plan.buffers.iter().zip(&places.buffers).enumerate() {
+/// Opens the buffers and fills them.
+fn open_buffers(plan: &CallPlan, places: &[BufferPlace], seed: u64) -> Result<(), Stop> {
+    for (index, (buffer, place)) in plan.buffers.iter().zip(places).enumerate() {
         let mut region = open(&place.pages)?;
         let first = place.address - place.pages.start;
         fill(buffer, seed, index, &mut region.bytes_mut()[first..first + place.bytes]);
@@ -164,11 +174,11 @@ fn open(range: &Range<usize>) -> Result<Region, Stop> {
     unsafe { Region::open(range.clone()) }.map_err(memory)
 }
 
-fn note_running(function: u64, places: &Places) {
+fn note_running(function: u64, stack: &Range<usize>, buffers: &[BufferPlace]) {
     fault::note(|facts| {
         facts.function = function;
-        facts.stack = places.stack.clone();
-        for (known, place) in facts.buffers.iter_mut().zip(&places.buffers) {
+        facts.stack = stack.clone();
+        for (known, place) in facts.buffers.iter_mut().zip(buffers) {
             *known = place.address..place.address + place.bytes;
         }
         facts.phase = Phase::Running;
