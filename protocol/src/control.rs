@@ -15,7 +15,23 @@ pub enum ZygoteRequest {
     Fork {
         /// The worker's number.
         worker: WorkerId,
+        /// What it is to be ready for.
+        profile: WorkerProfile,
     },
+}
+
+/// What a worker is made ready for before it knows its job. A worker can only be given up, never changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WorkerProfile {
+    /// Nothing beyond its memory: for jobs of quick effort, whose cost is mostly the worker's own birth and death.
+    Plain,
+    /// Every event counter this host gives, open.
+    Counting,
+}
+
+impl WorkerProfile {
+    /// Every profile.
+    pub const ALL: [Self; 2] = [Self::Plain, Self::Counting];
 }
 
 /// What a zygote is to become.

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use webrunner_protocol::limits::MAX_IMAGE_BYTES;
 use webrunner_protocol::plan::{Buffer, CallPlan, PlanError};
 
 use crate::sys::memory::{self, IMAGE_ARENA, PAGE};
@@ -14,6 +15,9 @@ pub const GUARD: usize = 64 << 10;
 
 /// Bytes of the stack a function runs on.
 pub const STACK_BYTES: usize = 8 << 20;
+
+/// Bytes between an image and its stack that are kept for the image's counting copy; only what is needed is opened.
+const COPY_BYTES: usize = 8 << 20;
 
 /// Largest extra gap, in pages, drawn before each place.
 const MAX_GAP_PAGES: u64 = 1 << 12;
@@ -55,48 +59,53 @@ pub struct BufferPlace {
     pub bytes: usize,
 }
 
-/// Every place of one job but its image's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
-    /// The stack, whole.
-    pub stack: Range<usize>,
-    /// One for each buffer of the plan.
-    pub buffers: Vec<BufferPlace>,
-}
-
-/// Chooses a base for an image of `bytes` bytes (whole pages, at most the limit, which is far smaller than the arena).
+/// Chooses a base for an image of `bytes` bytes (whole pages, at most the limit, which is far smaller than the arena),
+/// with room for its counting copy and the stack below it.
 #[must_use]
 pub fn place_image(draw: &mut Draw, bytes: u64) -> usize {
-    let slack = IMAGE_ARENA.len() - (bytes as usize).min(IMAGE_ARENA.len());
-    IMAGE_ARENA.start + draw.below((slack / PAGE) as u64 + 1) as usize * PAGE
+    let below = GUARD + STACK_BYTES + GUARD + COPY_BYTES + GUARD;
+    let slack = IMAGE_ARENA.len() - below - (bytes as usize).min(MAX_IMAGE_BYTES as usize);
+    IMAGE_ARENA.start + below + draw.below((slack / PAGE) as u64) as usize * PAGE
 }
 
-/// Chooses places for the stack and every buffer.
+/// Where the counting copy of the image at `base` may lie. It takes what it needs from the top, next to the image.
+#[must_use]
+pub fn place_copy(base: usize) -> Range<usize> {
+    let end = base - GUARD;
+    end - COPY_BYTES..end
+}
+
+/// The stack of an image whose counting copy begins at `copy`: just below, so that all are found through the same page tables.
+#[must_use]
+pub fn place_stack(copy: usize) -> Range<usize> {
+    let top = copy - GUARD;
+    top - STACK_BYTES..top
+}
+
+/// Chooses a place for every buffer.
 ///
 /// # Errors
 /// [`PlanError::TooMuchMemory`] if the arena cannot hold them; the plan's own limits make that impossible.
-pub fn place_call(draw: &mut Draw, plan: &CallPlan) -> Result<Places, PlanError> {
+pub fn place_buffers(draw: &mut Draw, plan: &CallPlan) -> Result<Vec<BufferPlace>, PlanError> {
     let arena = memory::buffer_arena();
     let too_much = || PlanError::TooMuchMemory { bytes: plan.buffer_bytes() };
     // The first half of the arena is only there to start anywhere in.
     let mut cursor = arena.start + draw.below((arena.len() / 2 / PAGE) as u64) as usize * PAGE;
-    let mut take = |draw: &mut Draw, bytes: usize| {
-        let start = cursor.checked_add(GUARD + draw.below(MAX_GAP_PAGES) as usize * PAGE)?;
-        let end = start.checked_add(bytes.checked_next_multiple_of(PAGE)?)?;
-        cursor = end;
-        (end.checked_add(GUARD)? <= arena.end).then_some(start..end)
-    };
-    let stack = take(draw, STACK_BYTES).ok_or_else(too_much)?;
     let mut buffers = Vec::with_capacity(plan.buffers.len());
     for buffer in &plan.buffers {
         let bytes = buffer_bytes(buffer).ok_or_else(too_much)?;
         let offset = buffer.offset as usize;
         // A buffer of no elements still has an address that can be formed, and a page that can be read.
-        let pages = take(draw, (bytes + offset).max(1)).ok_or_else(too_much)?;
-        let address = pages.start + offset;
-        buffers.push(BufferPlace { pages, address, bytes });
+        let whole = (bytes + offset).max(1).next_multiple_of(PAGE);
+        let start = cursor + GUARD + draw.below(MAX_GAP_PAGES) as usize * PAGE;
+        let pages = start..start + whole;
+        cursor = pages.end;
+        if cursor + GUARD > arena.end {
+            return Err(too_much());
+        }
+        buffers.push(BufferPlace { address: pages.start + offset, pages, bytes });
     }
-    Ok(Places { stack, buffers })
+    Ok(buffers)
 }
 
 fn buffer_bytes(buffer: &Buffer) -> Option<usize> {

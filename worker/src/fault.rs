@@ -73,6 +73,8 @@ struct FactsCell(UnsafeCell<Facts>);
 // SAFETY: one thread; the handler only reads, and it never returns to code that could be writing.
 unsafe impl Sync for FactsCell {}
 
+// Placed with the other small statics that a worker writes, so that they share a page.
+#[unsafe(link_section = ".data.webrunner")]
 static FACTS: FactsCell = FactsCell(UnsafeCell::new(Facts::none()));
 
 /// Changes what a later signal will be explained with.

@@ -15,7 +15,8 @@ const BYTES: usize = 24 << 20;
 #[repr(align(4096))]
 struct Space(UnsafeCell<[u8; BYTES]>);
 
-/// Bytes handed out. Apart from the space, so that it shares a page with the other small statics a worker writes.
+/// Bytes handed out. Placed with the other small statics that a worker writes, so that they share a page.
+#[unsafe(link_section = ".data.webrunner")]
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// The allocator. There is one: how far it has got is a static.

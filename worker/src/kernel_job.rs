@@ -12,7 +12,7 @@ use webrunner_protocol::plan::{CallPlan, Direction};
 use webrunner_protocol::refusal::Refusal;
 use webrunner_protocol::reply::{CounterReading, EntryPoint, Measurement, Outcome, Phases, WorkerFailure};
 
-use crate::arena::{self, Draw, Places};
+use crate::arena::{self, BufferPlace, Draw};
 use crate::count::{self, Features, Text, pass::Pass};
 use crate::counters::OpenCounters;
 use crate::fault::{self, Phase};
@@ -54,7 +54,7 @@ pub struct Uncounted<'a> {
     pass: Pass,
     call: PreparedCall,
     work: &'a KernelWork,
-    places: Places,
+    buffers: Vec<BufferPlace>,
     regions: Vec<Region>,
     /// Nanoseconds that preparing took.
     prepared_ns: u64,
@@ -66,13 +66,9 @@ impl Uncounted<'_> {
         let started = ticks();
         let first_call_us = measurement.cycles.first_call_ticks as f64 / meter.ticks_per_us;
         measurement.counts = if self.pass.has_time_for(first_call_us) {
-            fill_buffers(
-                &self.work.call,
-                &self.places,
-                &mut self.regions,
-                self.work.fill_seed,
-                |direction| direction != Direction::In,
-            );
+            let KernelWork { call: plan, fill_seed, .. } = self.work;
+            let written = |direction| direction != Direction::In;
+            fill_buffers(plan, &self.buffers, &mut self.regions, *fill_seed, written);
             fault::note(|facts| facts.phase = Phase::Counting);
             // SAFETY: as for the measured calls, which used the same stack and buffers.
             unsafe { self.pass.count(&mut meter.session, &self.call, &meter.host) }
@@ -129,18 +125,19 @@ fn load_and_measure<'a>(
     let mut draw = Draw::new(seed);
     let started = ticks();
     work.call.check()?;
-    let Loaded { entry, function, pass, prepared_ns } = load(&mut draw, work, object, meter)?;
+    let Loaded { entry, function, stack, pass, prepared_ns } = load(&mut draw, work, object, meter)?;
     let loaded = ticks();
-    let places = arena::place_call(&mut draw, &work.call)?;
-    let mut regions = open_places(&places)?;
-    fill_buffers(&work.call, &places, &mut regions, work.fill_seed, |_| true);
+    let buffers = arena::place_buffers(&mut draw, &work.call)?;
+    open(&stack)?;
+    let mut regions = open_buffers(&buffers)?;
+    fill_buffers(&work.call, &buffers, &mut regions, work.fill_seed, |_| true);
     let filled = ticks();
     // From here on nothing may be opened or protected.
     keyed::forget(Key::Load);
-    let addresses: Vec<u64> = places.buffers.iter().map(|buffer| buffer.address as u64).collect();
-    let call = PreparedCall::new(&work.call.arguments, &addresses, function, places.stack.end as u64)
+    let addresses: Vec<u64> = buffers.iter().map(|buffer| buffer.address as u64).collect();
+    let call = PreparedCall::new(&work.call.arguments, &addresses, function, stack.end as u64)
         .map_err(|_| Stop::Failed(WorkerFailure::Internal))?;
-    note_running(function, &places);
+    note_running(function, &stack, &buffers);
     // SAFETY: the function lies in text that was just linked, the stack was just opened for it alone, and this process
     // exists to be lost: it holds nothing but this job and exits after its reply.
     let measured = unsafe {
@@ -161,26 +158,27 @@ fn load_and_measure<'a>(
             count_ns: prepared_ns,
         },
     };
-    Ok((measurement, Uncounted { pass, call, work, places, regions, prepared_ns }))
+    Ok((measurement, Uncounted { pass, call, work, buffers, regions, prepared_ns }))
 }
 
-/// A loaded object.
+/// An object in its place.
 struct Loaded {
     entry: Entry,
-    /// The function's address.
+    /// Address of the function.
     function: u64,
+    /// Where its stack is to be.
+    stack: Range<usize>,
     pass: Pass,
     /// Nanoseconds that preparing the pass took.
     prepared_ns: u64,
 }
 
-/// Loads the object at an address of its own, and prepares to count calls of its function.
+/// Loads the object at an address of its own, and prepares to count a call of its function.
 fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8], meter: &Meter) -> Result<Loaded, Stop> {
     let object = Object::parse(bytes)?;
     let entry = object.entry(&work.entry)?;
     let layout = object.layout();
-    let room = arena::place_image(draw, layout.bytes + count::pass::ROOM as u64);
-    let base = room + count::pass::ROOM;
+    let base = arena::place_image(draw, layout.bytes);
     let mut regions = Vec::with_capacity(layout.segments.len());
     for segment in &layout.segments {
         let start = base + segment.offset as usize;
@@ -195,12 +193,12 @@ fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8], meter: &Meter) -> Resu
     })?;
     let function = base as u64 + entry.offset;
     let started = ticks();
-    let pass = prepare_count(&mut regions, function, room..base, work, meter)?;
+    let pass = prepare_count(&mut regions, function, arena::place_copy(base), work, meter)?;
     let prepared_ns = meter.nanoseconds(started, ticks());
     for (rights, region) in regions {
         protect(rights, region)?;
     }
-    Ok(Loaded { entry, function, pass, prepared_ns })
+    Ok(Loaded { entry, function, stack: arena::place_stack(pass.start()), pass, prepared_ns })
 }
 
 /// Analyses the code that was linked, and writes its counting copy in `room`.
@@ -246,21 +244,20 @@ fn protect(rights: Rights, region: Region) -> Result<(), Stop> {
     }
 }
 
-/// Opens the stack and the buffers; gives the buffers' memory.
-fn open_places(places: &Places) -> Result<Vec<Region>, Stop> {
-    open(&places.stack)?;
-    places.buffers.iter().map(|place| open(&place.pages)).collect()
+/// Opens the buffers.
+fn open_buffers(places: &[BufferPlace]) -> Result<Vec<Region>, Stop> {
+    places.iter().map(|place| open(&place.pages)).collect()
 }
 
-/// Fills the buffers whose direction is wanted.
+/// Fills the buffers of the directions that are wanted.
 fn fill_buffers(
     plan: &CallPlan,
-    places: &Places,
+    places: &[BufferPlace],
     regions: &mut [Region],
     seed: u64,
     wanted: impl Fn(Direction) -> bool,
 ) {
-    let buffers = plan.buffers.iter().zip(&places.buffers).zip(regions).enumerate();
+    let buffers = plan.buffers.iter().zip(places).zip(regions).enumerate();
     for (index, ((buffer, place), region)) in buffers.filter(|(_, ((buffer, _), _))| wanted(buffer.direction))
     {
         let first = place.address - place.pages.start;
@@ -273,11 +270,11 @@ fn open(range: &Range<usize>) -> Result<Region, Stop> {
     unsafe { Region::open(range.clone()) }.map_err(memory)
 }
 
-fn note_running(function: u64, places: &Places) {
+fn note_running(function: u64, stack: &Range<usize>, buffers: &[BufferPlace]) {
     fault::note(|facts| {
         facts.function = function;
-        facts.stack = places.stack.clone();
-        for (known, place) in facts.buffers.iter_mut().zip(&places.buffers) {
+        facts.stack = stack.clone();
+        for (known, place) in facts.buffers.iter_mut().zip(buffers) {
             *known = place.address..place.address + place.bytes;
         }
         facts.phase = Phase::Running;

@@ -7,6 +7,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use webrunner_protocol::codec;
+use webrunner_protocol::control::WorkerProfile;
 use webrunner_protocol::frame::{JobHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::{Job, Work};
@@ -50,8 +51,8 @@ const _: () = assert!(ReplyHeader::BYTES + MAX_REPLY_BYTES <= FRAME_BYTES);
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// Lives, in the process just forked.
-pub fn live(socket: i32, profile: &mut Profile) -> ! {
-    let Ok(mut counters) = set_up(socket, profile) else { sys::exit(EXIT_SETUP) };
+pub fn live(socket: i32, profile: &mut Profile, kind: WorkerProfile) -> ! {
+    let Ok(mut counters) = set_up(socket, profile, kind) else { sys::exit(EXIT_SETUP) };
     keyed::forget(Key::Setup);
     // SAFETY: `live` runs once in a process and is the only place that borrows this.
     let buffer = unsafe { &mut *FRAME.0.get() };
@@ -84,14 +85,17 @@ fn finish(mut reply: Reply, uncounted: Option<Uncounted<'_>>, meter: &mut Meter)
     reply
 }
 
-fn set_up(socket: i32, profile: &Profile) -> Result<OpenCounters, Errno> {
+fn set_up(socket: i32, profile: &Profile, kind: WorkerProfile) -> Result<OpenCounters, Errno> {
     process::keep_only_job_socket(socket)?;
     process::die_with_parent()?;
     let cpu = u64::from(profile.cpu_seconds);
     // The soft limit raises SIGXCPU, which is reported; the hard one is for a worker that cannot report.
     process::limit(libc::RLIMIT_CPU, cpu, cpu + 1)?;
     process::limit(libc::RLIMIT_NPROC, 0, 0)?;
-    Ok(profile.events.open())
+    Ok(match kind {
+        WorkerProfile::Plain => OpenCounters::default(),
+        WorkerProfile::Counting => profile.events.open(),
+    })
 }
 
 /// Touches what the job will write, so that those pages are there when it comes.

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use webrunner_protocol::control::{Ended, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus};
+use webrunner_protocol::control::{
+    Ended, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+};
 use webrunner_protocol::ids::WorkerId;
 use webrunner_protocol::limits::MAX_CONTROL_BYTES;
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
@@ -42,7 +44,7 @@ pub fn main() -> ! {
     }
     let Some(meter) = meter() else { unable(0, "the trampoline is in use".into()) };
     // Needs /proc, and is the last to need the clock.
-    image::economise();
+    let heap = image::economise();
     let layers = match lockdown::lock_down(&config) {
         Ok(layers) => layers,
         Err(error) => unable(fd::CONTROL, chain(&error)),
@@ -53,6 +55,7 @@ pub fn main() -> ! {
     let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
         unable(fd::CONTROL, "the list of events is too long".into())
     };
+    image::keep_from_forks(&heap);
     if let Err(error) = lockdown::install_filter() {
         unable(fd::CONTROL, chain(&error));
     }
@@ -172,19 +175,22 @@ fn serve(profile: &mut Profile) -> ! {
 
 fn obey(profile: &mut Profile, children: &mut Children, unreported: &mut Option<Ended>, request: &[u8]) {
     match codec::decode(request) {
-        Ok(ZygoteRequest::Fork { worker }) => fork_worker(profile, children, unreported, worker),
+        Ok(ZygoteRequest::Fork { worker, profile: kind }) => {
+            let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(profile, kind) };
+            note_fork(children, unreported, worker, forked);
+        }
         // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
         Ok(ZygoteRequest::Configure(_)) | Err(_) => sys::exit(EXIT_UNABLE),
     }
 }
 
-fn fork_worker(
-    profile: &mut Profile,
+/// Reports what came of a fork.
+fn note_fork(
     children: &mut Children,
     unreported: &mut Option<Ended>,
     worker: WorkerId,
+    forked: Result<(i32, i32, i32), Errno>,
 ) {
-    let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(profile) };
     match forked {
         Ok((pid, socket, pidfd)) => {
             children.add(pid, worker);
@@ -198,12 +204,12 @@ fn fork_worker(
 }
 
 /// Forks one worker; its process id, the supervisor's end of its job socket, and its pidfd.
-fn try_fork(profile: &mut Profile) -> Result<(i32, i32, i32), Errno> {
+fn try_fork(profile: &mut Profile, kind: WorkerProfile) -> Result<(i32, i32, i32), Errno> {
     let [ours, theirs] = packet::job_socket()?;
     // SAFETY: the zygote has one thread.
     let forked = unsafe { keyed::fork() };
     if let Ok(Fork::Child) = forked {
-        worker::live(theirs, profile);
+        worker::live(theirs, profile, kind);
     }
     process::close(theirs);
     match forked {

@@ -148,7 +148,7 @@ fn hear(
         }
         Incoming::Report(ZygoteReport::Ended(ended)) => hear_end(queue, index, slot, &ended, fork_pause),
         Incoming::Report(ZygoteReport::ForkFailed { worker, errno }) => {
-            slot.fork_failed();
+            slot.fork_failed(worker);
             let error = io::Error::from_raw_os_error(errno);
             tracing::error!(core = slot.core.0, %worker, %error, "cannot fork a worker");
             refill_later(queue, index, fork_pause);

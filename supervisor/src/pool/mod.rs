@@ -28,7 +28,7 @@ use actix_web::web::Bytes;
 use tokio::task;
 use tokio::time::timeout;
 use webrunner_protocol::codec;
-use webrunner_protocol::control::{Event, ExitStatus, Layer, Usage};
+use webrunner_protocol::control::{Event, ExitStatus, Layer, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
@@ -36,7 +36,7 @@ use webrunner_protocol::reply::{Outcome, Reply};
 
 use self::exchange::Sent;
 pub use self::outcome::{End, Finished, RunError};
-use self::queue::Queue;
+use self::queue::{Need, Queue};
 use self::slot::Worker;
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
 
@@ -146,7 +146,7 @@ impl Pool {
         let job = new_job(work)?;
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
-        let mut lease = Queue::lease(&self.queue, wants_quiet(&job.work)).await?;
+        let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
         let taken = Instant::now();
         let end = self.converse(lease.worker(), job.id, &encoded, &object).await;
         let ran = taken.elapsed();
@@ -225,11 +225,14 @@ fn new_job(work: Work) -> Result<Job, RunError> {
     Ok(Job { id: JobId(random as u64), layout_seed: (random >> 64) as u64, work })
 }
 
-/// Whether a job is to start only on a core where nothing of the pool's own is going on. A quick job's figures are
-/// coarse anyway, and its rate matters more.
-fn wants_quiet(work: &Work) -> bool {
+/// What a job asks of its worker. A quick job's figures are coarse anyway, and its rate matters more: it counts no events
+/// and starts beside a fork if need be.
+fn need(work: &Work) -> Need {
     match work {
-        Work::Kernel(kernel) => kernel.effort != Effort::Quick,
+        Work::Kernel(kernel) if kernel.effort == Effort::Quick => {
+            Need { profile: WorkerProfile::Plain, quiet: false }
+        }
+        Work::Kernel(_) => Need { profile: WorkerProfile::Counting, quiet: true },
     }
 }
 

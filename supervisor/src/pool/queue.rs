@@ -10,18 +10,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use webrunner_protocol::control::WorkerProfile;
 use webrunner_protocol::ids::CoreId;
 
 use super::Gauges;
 use super::outcome::RunError;
 use super::slot::{Slot, Worker, WorkerNumbers};
 
-/// Workers that wait on each core. Two cover the fork of the next while one runs; more give nothing at one job a core.
-pub(super) const STANDBY: usize = 3;
+/// What a job asks of the worker it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Need {
+    /// What the worker must be ready for.
+    pub(super) profile: WorkerProfile,
+    /// Whether nothing of the pool's own may be going on on its core.
+    pub(super) quiet: bool,
+}
 
 /// A job in line.
 struct Waiter {
-    quiet: bool,
+    need: Need,
     /// Given the slot's index and the worker.
     hand_over: oneshot::Sender<(usize, Worker)>,
 }
@@ -67,24 +74,24 @@ impl Queue {
         }
     }
 
-    /// Gets a worker, waiting in line for it. With `quiet` it is one on a core where nothing else is going on.
+    /// Gets a worker, waiting in line for it.
     ///
     /// # Errors
     /// If the queue is full or the pool is draining, or no zygote is left to serve the line.
-    pub(super) async fn lease(queue: &Rc<RefCell<Self>>, quiet: bool) -> Result<Lease, RunError> {
+    pub(super) async fn lease(queue: &Rc<RefCell<Self>>, need: Need) -> Result<Lease, RunError> {
         let waiting = {
             let mut this = queue.borrow_mut();
             if this.draining {
                 return Err(RunError::Draining);
             }
             this.ready().map_err(|reason| RunError::NoWorker { reason })?;
-            let at_once = if this.waiting.is_empty() { this.take(quiet) } else { None };
+            let at_once = if this.waiting.is_empty() { this.take(need) } else { None };
             match at_once {
                 Some((slot, worker)) => return Ok(Lease::new(queue, slot, worker)),
                 None if this.is_full() => return Err(this.full()),
                 None => {
                     let (hand_over, receiver) = oneshot::channel();
-                    this.waiting.push_back(Waiter { quiet, hand_over });
+                    this.waiting.push_back(Waiter { need, hand_over });
                     receiver
                 }
             }
@@ -97,14 +104,14 @@ impl Queue {
     }
 
     /// Takes a worker from the best slot there is: a quiet one if possible, else the one idle longest.
-    fn take(&mut self, quiet: bool) -> Option<(usize, Worker)> {
+    fn take(&mut self, need: Need) -> Option<(usize, Worker)> {
         let (index, _) = self
             .slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| slot.can_start() && (slot.is_quiet() || !quiet))
+            .filter(|(_, slot)| slot.can_start(need.profile) && (slot.is_quiet() || !need.quiet))
             .min_by_key(|(_, slot)| (!slot.is_quiet(), slot.idle_since))?;
-        let worker = self.slots[index].take()?;
+        let worker = self.slots[index].take(need.profile)?;
         self.running += 1;
         Some((index, worker))
     }
@@ -115,7 +122,7 @@ impl Queue {
             if waiter.hand_over.is_closed() {
                 continue;
             }
-            let Some((index, worker)) = self.take(waiter.quiet) else {
+            let Some((index, worker)) = self.take(waiter.need) else {
                 self.waiting.push_front(waiter);
                 break;
             };
@@ -139,7 +146,7 @@ impl Queue {
     /// Asks the slot's zygote for what it is short of. A zygote that cannot be asked is found dead by its keeper.
     pub(super) fn refill(&mut self, index: usize) {
         if let Some(slot) = self.slots.get_mut(index) {
-            let _ = slot.refill(STANDBY, &mut self.numbers);
+            let _ = slot.refill(&mut self.numbers);
         }
     }
 
@@ -179,7 +186,8 @@ impl Queue {
     /// Whether no further job may wait.
     #[must_use]
     pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() >= self.capacity && !(self.capacity == 0 && self.slots.iter().any(Slot::can_start))
+        self.waiting.len() >= self.capacity
+            && !(self.capacity == 0 && self.slots.iter().any(|slot| slot.can_start(WorkerProfile::Plain)))
     }
 
     /// The refusal for that, with an estimate of when to come back.

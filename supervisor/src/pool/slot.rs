@@ -10,7 +10,7 @@ use std::time::Instant;
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
-use webrunner_protocol::control::{ExitStatus, Usage};
+use webrunner_protocol::control::{ExitStatus, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, WorkerId};
 
 use super::zygote;
@@ -25,6 +25,8 @@ pub(super) struct Worker {
     pub(super) id: WorkerId,
     /// The core it is pinned to.
     pub(super) core: CoreId,
+    /// What it is ready for.
+    profile: WorkerProfile,
     /// Its job socket.
     pub(super) socket: UnixStream,
     pidfd: OwnedFd,
@@ -32,7 +34,21 @@ pub(super) struct Worker {
     pub(super) exit: oneshot::Receiver<Exit>,
 }
 
+/// Workers of a profile that wait on each core. Two cover the fork of the next while one runs; a job that counts takes
+/// milliseconds, in which the next is long forked.
+fn standby_wanted(profile: WorkerProfile) -> usize {
+    match profile {
+        WorkerProfile::Plain => 2,
+        WorkerProfile::Counting => 1,
+    }
+}
+
 impl Worker {
+    /// Whether it can do a job that asks for `profile`: one that counts can do anything.
+    fn serves(&self, profile: WorkerProfile) -> bool {
+        self.profile == profile || self.profile == WorkerProfile::Counting
+    }
+
     /// Ends the process. One that has already ended is not harmed.
     pub(super) fn kill(&self) {
         // ESRCH: it is gone, which is what was wanted.
@@ -47,12 +63,13 @@ pub(super) struct Slot {
     pub(super) core: CoreId,
     /// The zygote's control socket while there is a zygote.
     pub(super) control: Option<OwnedFd>,
-    /// Workers that wait for a job.
+    /// Workers that wait for a job, the one that has waited longest first.
     standby: VecDeque<Worker>,
     /// Who is to hear of the end of each living process of this zygote.
     living: HashMap<WorkerId, oneshot::Sender<Exit>>,
-    /// Forks asked for and not yet answered, with the time the oldest was asked for.
-    forking: usize,
+    /// Forks asked for and not yet answered.
+    forking: HashMap<WorkerId, WorkerProfile>,
+    /// When the zygote was last heard of, or first asked again.
     forking_since: Option<Instant>,
     /// Whether a job runs here.
     pub(super) busy: bool,
@@ -80,23 +97,23 @@ impl Slot {
             control: None,
             standby: VecDeque::new(),
             living: HashMap::new(),
-            forking: 0,
+            forking: HashMap::new(),
             forking_since: None,
             busy: false,
             idle_since: Instant::now(),
         }
     }
 
-    /// Whether a job could start here now.
+    /// Whether a job that needs a worker of `profile` could start here now.
     #[must_use]
-    pub(super) fn can_start(&self) -> bool {
-        !self.busy && !self.standby.is_empty()
+    pub(super) fn can_start(&self, profile: WorkerProfile) -> bool {
+        !self.busy && self.standby.iter().any(|worker| worker.serves(profile))
     }
 
     /// Whether nothing of the pool's own disturbs the core: no fork under way, no process being torn down.
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
-        self.forking == 0 && self.living.len() == self.standby.len()
+        self.forking.is_empty() && self.living.len() == self.standby.len()
     }
 
     /// Workers that wait.
@@ -111,36 +128,43 @@ impl Slot {
         self.forking_since
     }
 
-    /// Asks for workers until `wanted` wait or are on their way.
+    /// Asks for workers until enough of each profile wait or are on their way.
     ///
     /// # Errors
     /// If the zygote is gone or too far behind.
-    pub(super) fn refill(&mut self, wanted: usize, numbers: &mut WorkerNumbers) -> std::io::Result<()> {
+    pub(super) fn refill(&mut self, numbers: &mut WorkerNumbers) -> std::io::Result<()> {
         let Some(control) = &self.control else { return Ok(()) };
-        while self.standby.len() + self.forking < wanted {
-            zygote::request_fork(control, numbers.next())?;
-            self.forking += 1;
-            self.forking_since.get_or_insert_with(Instant::now);
+        for profile in WorkerProfile::ALL {
+            let waiting = self.standby.iter().filter(|worker| worker.profile == profile).count();
+            let coming = self.forking.values().filter(|&&coming| coming == profile).count();
+            for _ in waiting + coming..standby_wanted(profile) {
+                let worker = numbers.next();
+                zygote::request_fork(control, worker, profile)?;
+                self.forking.insert(worker, profile);
+                self.forking_since.get_or_insert_with(Instant::now);
+            }
         }
         Ok(())
     }
 
-    /// A worker has come.
+    /// A worker has come; one that was not asked for is let go again.
     pub(super) fn add(&mut self, id: WorkerId, socket: UnixStream, pidfd: OwnedFd) {
-        let (sender, exit) = oneshot::channel();
-        self.living.insert(id, sender);
-        self.standby.push_back(Worker { id, core: self.core, socket, pidfd, exit });
-        self.answered();
+        if let Some(profile) = self.answered(id) {
+            let (sender, exit) = oneshot::channel();
+            self.living.insert(id, sender);
+            self.standby.push_back(Worker { id, core: self.core, profile, socket, pidfd, exit });
+        }
     }
 
     /// A fork was asked for and failed.
-    pub(super) fn fork_failed(&mut self) {
-        self.answered();
+    pub(super) fn fork_failed(&mut self, id: WorkerId) {
+        self.answered(id);
     }
 
-    fn answered(&mut self) {
-        self.forking = self.forking.saturating_sub(1);
-        self.forking_since = (self.forking > 0).then(Instant::now);
+    fn answered(&mut self, id: WorkerId) -> Option<WorkerProfile> {
+        let profile = self.forking.remove(&id);
+        self.forking_since = (!self.forking.is_empty()).then(Instant::now);
+        profile
     }
 
     /// A worker has ended. Gives whether it was one that waited, which none should.
@@ -154,12 +178,14 @@ impl Slot {
         self.standby.len() != before
     }
 
-    /// Takes the worker that has waited longest and marks the slot busy.
-    pub(super) fn take(&mut self) -> Option<Worker> {
+    /// Takes the best worker for `profile`, of two alike the one that has waited longest, and marks the slot busy.
+    pub(super) fn take(&mut self, profile: WorkerProfile) -> Option<Worker> {
         if self.busy {
             return None;
         }
-        let worker = self.standby.pop_front()?;
+        let exact = self.standby.iter().position(|worker| worker.profile == profile);
+        let index = exact.or_else(|| self.standby.iter().position(|worker| worker.serves(profile)))?;
+        let worker = self.standby.remove(index)?;
         self.busy = true;
         Some(worker)
     }
@@ -175,7 +201,7 @@ impl Slot {
         self.control = None;
         self.standby.clear();
         self.living.clear();
-        self.forking = 0;
+        self.forking.clear();
         self.forking_since = None;
     }
 }

@@ -17,7 +17,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
 use webrunner_protocol::control::{
-    Ended, Isolation, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+    Ended, Isolation, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::{CoreId, WorkerId};
 use webrunner_protocol::limits::MAX_CONTROL_BYTES;
@@ -213,9 +213,10 @@ fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
 ///
 /// # Errors
 /// If the zygote is gone, or so far behind that its socket is full.
-pub(super) fn request_fork(control: impl AsFd, worker: WorkerId) -> io::Result<()> {
+pub(super) fn request_fork(control: impl AsFd, worker: WorkerId, profile: WorkerProfile) -> io::Result<()> {
     let mut packet = [0; 32];
-    let len = codec::encode_into(&ZygoteRequest::Fork { worker }, &mut packet).map_err(io::Error::other)?;
+    let len = codec::encode_into(&ZygoteRequest::Fork { worker, profile }, &mut packet)
+        .map_err(io::Error::other)?;
     rustix::net::send(control, &packet[..len], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
     Ok(())
 }

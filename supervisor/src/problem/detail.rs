@@ -52,6 +52,11 @@ impl Problem {
                 fault.instruction_words(),
                 needs.join(" and ")
             ),
+            Self::MissingFeatures { needs, offset } => format!(
+                "The instruction at offset {offset} of the object's text needs {}, which this CPU does not offer; build \
+                 the object for this machine (GET /machine).",
+                needs.join(" and ")
+            ),
             Self::Fault(fault) => fault.sentence(),
             Self::SystemCallRefused(Some(call)) => call.sentence(),
             Self::SystemCallRefused(None) => {
@@ -123,6 +128,7 @@ impl Problem {
                 members["needs"] = json!(needs);
                 members
             }
+            Self::MissingFeatures { needs, offset } => json!({ "needs": needs, "text_offset": offset }),
             Self::Fault(fault) => fault.members(),
             Self::SystemCallRefused(Some(call)) => call.members(),
             Self::KernelExited { code } => json!({ "exit_code": code }),

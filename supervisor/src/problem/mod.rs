@@ -123,6 +123,13 @@ pub enum Problem {
         /// Where it stands.
         fault: Box<FaultReport>,
     },
+    /// The code needs what this CPU does not have; it was not run.
+    MissingFeatures {
+        /// Names of the features it needs and the CPU lacks.
+        needs: Vec<String>,
+        /// Bytes from the start of the object's text to the first instruction that needs one.
+        offset: u64,
+    },
     /// A signal.
     Fault(Box<FaultReport>),
     /// A system call the filter refused; `None` where the number is not known.
@@ -200,7 +207,9 @@ impl Problem {
             Self::BadObject { .. } => Kind::BadObject,
             Self::MissingSymbol { .. } => Kind::MissingSymbol,
             Self::BadCall { .. } => Kind::BadCall,
-            Self::UnsupportedInstruction { .. } => Kind::UnsupportedInstruction,
+            Self::UnsupportedInstruction { .. } | Self::MissingFeatures { .. } => {
+                Kind::UnsupportedInstruction
+            }
             Self::Fault(_) => Kind::Fault,
             Self::SystemCallRefused(_) => Kind::SystemCallRefused,
             Self::CpuTimeLimit => Kind::CpuTimeLimit,

@@ -4,6 +4,7 @@
 //! itself, nor the other way round, except by ways that are the worker's own ([`End::Failed`]).
 
 use webrunner_protocol::fault::{Fault, FaultCause};
+use webrunner_protocol::limits::MAX_FEATURES;
 use webrunner_protocol::refusal::{EntryRefusal, Refusal};
 use webrunner_protocol::reply::Measurement;
 
@@ -32,6 +33,10 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Object(_) => Self::BadObject { reason },
             Refusal::Plan(_) => Self::BadCall { reason },
+            Refusal::MissingFeatures { features, offset } => Self::MissingFeatures {
+                needs: features.iter().take(MAX_FEATURES).map(|name| name.as_str().to_owned()).collect(),
+                offset,
+            },
             Refusal::Entry(entry) => {
                 let candidates: Vec<String> = match entry {
                     EntryRefusal::Missing { candidates, .. } | EntryRefusal::Ambiguous { candidates, .. } => {
@@ -138,6 +143,16 @@ mod tests {
             Problem::from_end(end, &Isa::of_flags(["sse2", "avx2"]), &CallNames::default()).unwrap_err();
         assert_eq!(problem.kind(), Kind::UnsupportedInstruction);
         assert_eq!(problem.body()["needs"], serde_json::json!(["avx512f"]));
+    }
+
+    #[test]
+    fn code_that_was_not_run_for_want_of_an_instruction_set_is_told_what_it_needs() {
+        let refusal = Refusal::MissingFeatures { features: vec![Name::new(b"avx512f")], offset: 64 };
+        let problem = Problem::from(refusal);
+        assert_eq!(problem.kind(), Kind::UnsupportedInstruction);
+        let body = problem.body();
+        assert_eq!((&body["needs"], &body["text_offset"]), (&serde_json::json!(["avx512f"]), &64.into()));
+        assert!(body["detail"].as_str().unwrap().starts_with("The instruction at offset 64 of"));
     }
 
     #[test]

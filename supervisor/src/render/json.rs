@@ -2,13 +2,15 @@
 //!
 //! `schema` is 1; members may be added without raising it. Every text that is not ours passes through `serde_json`.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use webrunner_protocol::plan::{ElementType, ReturnType};
 use webrunner_protocol::reply::{Gate, Returned};
 
-use super::{Report, Row, counters, doubts};
+use super::{Report, Row, counted, counters, doubts};
 use crate::catalogue;
 use crate::summary::{Quality, Summary};
 
@@ -29,6 +31,7 @@ struct Body<'a> {
     results: Vec<Figure<'a>>,
     absent: Vec<Absent<'a>>,
     derived: Map<String, Value>,
+    counts: Value,
     returned: Value,
     quality: &'static str,
     integrity: &'static str,
@@ -66,7 +69,7 @@ struct Spread {
 #[derive(Serialize)]
 struct Absent<'a> {
     name: &'a str,
-    reason: &'a str,
+    reason: Cow<'a, str>,
 }
 
 /// Renders the answer.
@@ -91,6 +94,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         method: method(report, cycles.as_ref()),
         absent: absent(report),
         derived: derived(report, &rows),
+        counts: counted::breakdown(&measurement.counts),
         results: rows.into_iter().map(Figure::from).collect(),
         returned: returned(measurement.returned, report.call.plan.returns),
         quality: cycles.map_or("unstable", |cycles| Quality::of(measurement.cycles.gate, &cycles).name()),
@@ -98,7 +102,10 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         isolation: in_force.into_iter().map(|layer| layer.name.as_str()).collect(),
         isolation_missing: missing
             .into_iter()
-            .map(|layer| Absent { name: &layer.name, reason: layer.missing.as_deref().unwrap_or_default() })
+            .map(|layer| Absent {
+                name: &layer.name,
+                reason: layer.missing.as_deref().unwrap_or_default().into(),
+            })
             .collect(),
         timing: timing(report),
         usage: report.run.usage.map(|usage| {
@@ -192,23 +199,34 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
 
 fn absent<'a>(report: &Report<'a>) -> Vec<Absent<'a>> {
     let events = counters::absent(report.measurement, &report.pool.events).into_iter();
-    let hardware = report.machine.no_counters.map(|reason| Absent { name: "*hardware*", reason });
-    events.map(|(name, reason)| Absent { name, reason }).chain(hardware).collect()
+    let counted = counted::absence(&report.measurement.counts)
+        .map(|reason| Absent { name: counted::INSTRUCTIONS, reason: reason.into() });
+    let hardware =
+        report.machine.no_counters.map(|reason| Absent { name: "*hardware*", reason: reason.into() });
+    let events = events.map(|(name, reason)| Absent { name, reason: reason.into() });
+    events.chain(counted).chain(hardware).collect()
 }
 
 /// Ratios of figures that are there; nothing is derived from what was not measured.
 fn derived(report: &Report<'_>, rows: &[Row<'_>]) -> Map<String, Value> {
     let mut derived = Map::new();
+    let counts = report.measurement.counts.whole();
+    let (flops, bytes) = (counts.map(counted::flops), counts.map(counted::bytes));
     let value = |name: &str| rows.iter().find(|row| row.name == name).map(|row| row.value);
-    let Some(cycles) = value("Cycles").filter(|cycles| *cycles > 0.0) else { return derived };
     let mut put = |name: &str, value: Option<f64>| {
-        if let Some(value) = value {
-            derived.insert(name.to_owned(), (value / cycles).into());
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            derived.insert(name.to_owned(), value.into());
         }
     };
-    put("ipc", value("Instructions"));
-    put("flop_per_cycle", report.call.flop.map(|flop| flop as f64));
-    put("bytes_per_cycle", report.call.bytes.map(|bytes| bytes as f64));
+    // What was executed, as a part of what the kernel's specification says a call is worth.
+    let percent =
+        |executed: Option<u64>, declared: Option<u64>| Some(100.0 * executed? as f64 / declared? as f64);
+    put("flop_percent_of_work", percent(flops, report.call.flop));
+    put("bytes_percent_of_work", percent(bytes, report.call.bytes));
+    let Some(cycles) = value("Cycles").filter(|cycles| *cycles > 0.0) else { return derived };
+    put("ipc", value(counted::INSTRUCTIONS).map(|instructions| instructions / cycles));
+    put("flop_per_cycle", report.call.flop.or(flops).map(|flops| flops as f64 / cycles));
+    put("bytes_per_cycle", report.call.bytes.or(bytes).map(|bytes| bytes as f64 / cycles));
     derived
 }
 
@@ -242,6 +260,7 @@ fn timing(report: &Report<'_>) -> Value {
         "load_us": phases.load_ns / 1000,
         "fill_us": phases.fill_ns / 1000,
         "measure_us": phases.measure_ns / 1000,
+        "count_us": phases.count_ns / 1000,
         "run_us": micros(report.run.ran),
     })
 }
@@ -283,6 +302,33 @@ mod tests {
         assert_eq!(body["results"][0]["value"], 100.0);
         assert_eq!(body["results"][1]["name"], "ThroughputCycles");
         assert_eq!(body["results"][1]["value"], 91.0);
+    }
+
+    #[test]
+    fn counts_are_figures_with_their_source_and_give_ratios() {
+        let body = parsed(&Sample::new().cycles(&[512.0]).instructions(1024));
+        let figure = |name: &str| {
+            let results = body["results"].as_array().unwrap();
+            results.iter().find(|figure| figure["name"] == name).cloned()
+        };
+        assert_eq!(figure("Instructions").unwrap()["value"], 1024.0);
+        assert_eq!(figure("Instructions").unwrap()["source"], "block-count");
+        assert_eq!(figure("BytesLoaded").unwrap()["value"], 4096.0);
+        assert_eq!(figure("SingleFlops256").unwrap()["value"], 2048.0);
+        assert_eq!(figure("DoubleFlops512"), None, "widths that were not used are left out");
+        assert_eq!(body["derived"]["ipc"], 2.0);
+        assert_eq!(body["derived"]["flop_percent_of_work"], 100.0);
+        assert_eq!(body["derived"]["bytes_percent_of_work"], 50.0);
+        assert_eq!(body["counts"]["classes"]["avx"], 0);
+    }
+
+    #[test]
+    fn a_call_that_was_not_counted_is_absent_with_the_reason() {
+        let body = parsed(&Sample::new());
+        let absent = body["absent"].as_array().unwrap();
+        let instructions = absent.iter().find(|absent| absent["name"] == "Instructions").unwrap();
+        assert!(instructions["reason"].as_str().unwrap().contains("too long"));
+        assert_eq!(body["counts"], Value::Null);
     }
 
     #[test]

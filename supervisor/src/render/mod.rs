@@ -3,6 +3,7 @@
 //! What a [`Measurement`] holds is the worker's claim, checked for sanity but not for truth. All words in an answer are
 //! ours, the kernel's or the object's symbol names; the latter are bounded and escaped.
 
+mod counted;
 mod counters;
 mod csv;
 mod doubts;
@@ -91,7 +92,7 @@ impl<'a> Report<'a> {
             spread: None,
             samples: None,
         });
-        isolated.into_iter().chain(throughput).chain(counters).collect()
+        isolated.into_iter().chain(throughput).chain(counters).chain(counted::rows(self)).collect()
     }
 }
 

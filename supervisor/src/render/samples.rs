@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use webrunner_kernels::Catalogue;
 use webrunner_protocol::control::{Event, EventSource, Layer};
+use webrunner_protocol::counts::{Counting, Counts, NotCountable};
 use webrunner_protocol::ids::CoreId;
 use webrunner_protocol::reply::{
     CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Phases, Returned,
@@ -73,6 +74,19 @@ impl Sample {
         self
     }
 
+    /// A call counted whole: so many instructions, each of which loads four bytes and does two operations of 256 bits.
+    pub(super) fn instructions(mut self, instructions: u64) -> Self {
+        let each = |amount: u64| instructions.saturating_mul(amount);
+        self.measurement.counts = Counting::Counted(Box::new(Counts {
+            instructions,
+            loads: instructions,
+            load_bytes: each(4),
+            single_flops: [0, 0, each(2), 0],
+            ..Counts::default()
+        }));
+        self
+    }
+
     pub(super) fn counted(self, name: &str, count: u64, calls: u64) -> Self {
         self.event(name, None).reading(count, calls, 100)
     }
@@ -126,6 +140,7 @@ fn measurement() -> Measurement {
             first_call_ticks: 5000,
         },
         counters: Vec::new(),
+        counts: Counting::Impossible(NotCountable::TooLong),
         findings: Findings::default(),
         phases: Phases::default(),
     }

@@ -10,6 +10,7 @@ use std::fmt::Write;
 use webrunner_protocol::control::EventSource;
 
 use super::Report;
+use super::counted::INSTRUCTIONS;
 use super::counters::{self, Counter};
 use crate::summary::Summary;
 
@@ -19,6 +20,12 @@ pub fn text(report: &Report<'_>) -> String {
     let mut text = String::with_capacity(32);
     let cycles = Summary::median_of(&report.measurement.cycles.isolated).unwrap_or_default();
     line(&mut text, "Cycles", cycles);
+    let mut seen = HashSet::from(["Cycles"]);
+    if let Some(counts) = report.measurement.counts.whole() {
+        // Exact, where a hardware counter includes a little of the harness.
+        let _ = writeln!(text, "{INSTRUCTIONS}: {}", counts.instructions);
+        seen.insert(INSTRUCTIONS);
+    }
     let events = &report.pool.events;
     if !events.iter().any(|event| event.missing.is_none() && event.source == EventSource::Pmu) {
         return text;
@@ -30,7 +37,6 @@ pub fn text(report: &Report<'_>) -> String {
         .filter(|(index, _)| !sent.contains(index))
         .filter_map(|(_, event)| counters::set_of(&event.name))
         .collect();
-    let mut seen = HashSet::from(["Cycles"]);
     for counter in counted() {
         let name = counter.event.name.as_str();
         let whole = counters::set_of(name).is_none_or(|set| !broken.contains(set));
@@ -60,6 +66,14 @@ mod tests {
     fn a_host_without_counters_answers_cycles_alone() {
         let sample = Sample::new().cycles(&[99.4, 99.6, 130.0]).throughput(&[80.0]);
         assert_eq!(text(&sample.report()), "Cycles: 100\n");
+    }
+
+    #[test]
+    fn exact_instructions_follow_cycles_and_are_sent_once() {
+        let sample = Sample::new().cycles(&[10.0]).instructions(u64::MAX - 1);
+        assert_eq!(text(&sample.report()), "Cycles: 10\nInstructions: 18446744073709551614\n");
+        let sample = Sample::new().cycles(&[10.0]).instructions(35).counted("Instructions", 400, 10);
+        assert_eq!(text(&sample.report()), "Cycles: 10\nInstructions: 35\n");
     }
 
     #[test]

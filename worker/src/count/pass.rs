@@ -15,14 +15,13 @@ use crate::measure::{self, Host, PreparedCall, Session};
 use crate::sys::Errno;
 use crate::sys::memory::{Access, PAGE, Region};
 
-/// Bytes of address space below an image that are kept for its copy; only what is needed of it is opened.
-pub const ROOM: usize = 8 << 20;
-
 /// A counting copy that is ready to be called, or the reason there is none.
 #[derive(Debug)]
 pub struct Pass {
     analysis: Analysis,
     copy: Result<Ready, NotCountable>,
+    /// First address that is taken.
+    start: usize,
     limits: Limits,
 }
 
@@ -67,7 +66,7 @@ pub fn check_features(analysis: &Analysis, missing: Features) -> Result<(), Refu
 }
 
 impl Pass {
-    /// Writes the copy of an analysed function somewhere in `room`, which lies below the text.
+    /// Writes the copy of an analysed function at the top of `room`, which lies below the text.
     ///
     /// # Safety
     /// Nothing in `room` was opened before in this process.
@@ -82,14 +81,16 @@ impl Pass {
     ) -> Result<Self, Errno> {
         let pages = |bytes: usize| bytes.div_ceil(PAGE).max(1) * PAGE;
         let (code, data) = (pages(code_bytes(&analysis)), pages(Data::bytes(&analysis)));
-        let fits = code + data + 2 * PAGE <= room.len();
+        let fits = code + PAGE + data <= room.len();
+        let mut start = room.end;
         let copy = match &analysis.too_large {
             Some(too_large) => Err(too_large.clone()),
             None if !fits => Err(NotCountable::Place),
             None => {
-                // A closed page after the data, another before the image.
-                let code_start = room.end - PAGE - code;
+                let code_start = room.end - code;
+                // A closed page between.
                 let data_start = code_start - PAGE - data;
+                start = data_start;
                 // SAFETY: two ranges of `room`, which do not meet.
                 let regions = unsafe {
                     (
@@ -100,7 +101,13 @@ impl Pass {
                 write(&analysis, text, regions)?
             }
         };
-        Ok(Self { analysis, copy, limits: Limits::of(effort) })
+        Ok(Self { analysis, copy, start, limits: Limits::of(effort) })
+    }
+
+    /// First address that the copy takes of its room; the room's end if there is no copy.
+    #[must_use]
+    pub fn start(&self) -> usize {
+        self.start
     }
 
     /// Whether a function whose first call took so many microseconds is to be called again to be counted.

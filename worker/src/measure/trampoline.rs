@@ -82,6 +82,7 @@ struct Shared(UnsafeCell<Context>);
 // SAFETY: only methods of `Session` reach the cell, and `Session::open` gives out one `Session` at a time.
 unsafe impl Sync for Shared {}
 
+#[unsafe(link_section = ".data.webrunner")]
 static CONTEXT: Shared = Shared(UnsafeCell::new(Context {
     function: 0,
     stack_start: 0,

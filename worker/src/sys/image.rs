@@ -20,9 +20,11 @@ struct Mapping {
 }
 
 /// Makes forks of this process cheap. To be called once, before the filter; no clock may be read through the vDSO after.
-pub fn economise() {
+/// Gives the C library's heap, for [`keep_from_forks`].
+pub fn economise() -> Range<usize> {
     let mappings = mappings();
     unregister_rseq();
+    drop_signal_stack();
     for mapping in &mappings {
         if ["[vdso]", "[vvar]", "[vvar_vclock]"].contains(&mapping.name.as_str()) {
             // SAFETY: nothing refers to these pages but the C library's clock calls, which are not made any more.
@@ -30,11 +32,9 @@ pub fn economise() {
         }
     }
     let own = super::process::own_text().start;
-    let Some(file) = mappings.iter().find(|mapping| mapping.range.contains(&own)).map(|m| m.name.clone())
-    else {
-        return;
-    };
-    for mapping in mappings.iter().filter(|mapping| mapping.name == file) {
+    let file =
+        mappings.iter().find(|mapping| mapping.range.contains(&own)).map_or("", |mapping| &mapping.name);
+    for mapping in mappings.iter().filter(|mapping| !file.is_empty() && mapping.name == file) {
         match mapping.rights.as_str() {
             "r--p" if has_room(&mappings, mapping) => move_to_huge_page(&mapping.range, libc::PROT_READ),
             "r-xp" if has_room(&mappings, mapping) => {
@@ -42,6 +42,17 @@ pub fn economise() {
             }
             _ => {}
         }
+    }
+    mappings.iter().find(|mapping| mapping.name == "[heap]").map_or(0..0, |mapping| mapping.range.clone())
+}
+
+/// Leaves the C library's heap out of forks. It holds its thread's locals, which no worker may use anyway: a function
+/// under test can have moved the register they hang on. Rust's allocator has its own memory. To be called last: whatever is
+/// forked after this cannot call into the C library.
+pub fn keep_from_forks(heap: &Range<usize>) {
+    if !heap.is_empty() {
+        // SAFETY: the mapping stays as it is in this process.
+        unsafe { libc::madvise(heap.start as *mut libc::c_void, heap.len(), libc::MADV_DONTFORK) };
     }
 }
 
@@ -121,6 +132,20 @@ fn is_huge(address: usize) -> bool {
     let start = format!("{address:x}-");
     let mut lines = text.lines().skip_while(|line| !line.starts_with(&start));
     lines.find(|line| line.starts_with("AnonHugePages:")).is_some_and(|line| !line.contains(" 0 kB"))
+}
+
+/// Gives up the stack on which the standard library would report a stack overflow of this program's own.
+fn drop_signal_stack() {
+    const GUARD: usize = super::memory::PAGE;
+    let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+    let mut old = none;
+    // SAFETY: valid structures; no signal handler is running.
+    let known = unsafe { libc::sigaltstack(&raw const none, &raw mut old) } == 0;
+    if known && old.ss_flags & libc::SS_DISABLE == 0 && !old.ss_sp.is_null() {
+        let start = old.ss_sp as usize - GUARD;
+        // SAFETY: the standard library maps this stack with one guard page below it, for this use alone, which has ended.
+        unsafe { libc::munmap(start as *mut libc::c_void, old.ss_size + GUARD) };
+    }
 }
 
 /// Takes back the C library's registration for restartable sequences: the kernel would write to it, and so copy a page,
