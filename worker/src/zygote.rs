@@ -68,6 +68,7 @@ pub fn main() -> ! {
 fn meter() -> Option<Meter> {
     let ticks_per_us = clock::ticks_per_microsecond();
     let mut session = Session::open()?;
+    count::rehearse();
     let host = Host::probe(&mut session, ticks_per_us);
     Some(Meter { session, host, ticks_per_us, missing_features: count::missing() })
 }

@@ -6,6 +6,7 @@
 use std::arch::global_asm;
 use std::cell::UnsafeCell;
 
+use webrunner_protocol::counts::{Counting, NotCountable};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::Effort;
 use webrunner_protocol::plan::Argument;
@@ -399,6 +400,7 @@ fn as_reply(measured: Measured) -> Reply {
             returned: measured.returned,
             cycles: measured.cycles,
             counters: measured.counters,
+            counts: Counting::Impossible(NotCountable::TooLong),
             findings: measured.findings,
             phases: Phases::default(),
         })),

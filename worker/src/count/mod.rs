@@ -35,4 +35,26 @@ pub use copy::{Instrumented, code_bytes, instrument};
 pub use data::{Data, Ending, read, set_budget};
 pub use features::{Features, missing};
 pub use totals::totals;
+/// A few instructions of the common kinds: `vfmadd231ps ymm0, ymm1, [rdi]; vmovups [rdi], ymm0; addsd xmm0, [rip]; push rax;
+/// jmp rax; dec rcx; jnz` to the first; `call` of the first; `ret`.
+const REHEARSED: [u8; 41] = [
+    0xc4, 0xe2, 0x75, 0xb8, 0x07, 0xc5, 0xfc, 0x11, 0x07, 0xf2, 0x0f, 0x58, 0x05, 0, 0, 0, 0, 0x50, 0x75,
+    0x02, 0xff, 0xe0, 0x48, 0xff, 0xc9, 0x75, 0xe5, 0xe8, 0xe0, 0xff, 0xff, 0xff, 0x62, 0xf1, 0x7c, 0x48,
+    0x58, 0xc0, 0x90, 0x90, 0xc3,
+];
+
+/// Counts a few instructions that never run, and forgets the answer.
+///
+/// The decoder builds its tables when it is first used, which takes half a millisecond. The zygote does this before it forks,
+/// so that its workers find them built.
+pub fn rehearse() {
+    const TEXT: u64 = 0x2000_0000;
+    let text = Text { bytes: &REHEARSED, address: TEXT, entry: TEXT };
+    let analysis = analyse(text, &[]);
+    let mut code = vec![0; code_bytes(&analysis)];
+    let mut data = vec![0; Data::bytes(&analysis)];
+    let copy = instrument(&analysis, text, (&mut code, TEXT / 2), (&mut data, TEXT / 4));
+    std::hint::black_box((copy, totals(&analysis, &[1; 8])));
+}
+
 pub use walk::{Analysis, Facts, MAX_BLOCKS, MAX_STEPS, MAX_TEXT_BYTES, Text, analyse};

@@ -81,24 +81,16 @@ impl Pass {
     ) -> Result<Self, Errno> {
         let pages = |bytes: usize| bytes.div_ceil(PAGE).max(1) * PAGE;
         let (code, data) = (pages(code_bytes(&analysis)), pages(Data::bytes(&analysis)));
-        let fits = code + PAGE + data <= room.len();
         let mut start = room.end;
         let copy = match &analysis.too_large {
             Some(too_large) => Err(too_large.clone()),
-            None if !fits => Err(NotCountable::Place),
+            None if code + data > room.len() => Err(NotCountable::Place),
             None => {
-                let code_start = room.end - code;
-                // A closed page between.
-                let data_start = code_start - PAGE - data;
-                start = data_start;
-                // SAFETY: two ranges of `room`, which do not meet.
-                let regions = unsafe {
-                    (
-                        Region::open(code_start..code_start + code)?,
-                        Region::open(data_start..data_start + data)?,
-                    )
-                };
-                write(&analysis, text, regions)?
+                start = room.end - code - data;
+                // SAFETY: a part of `room`.
+                let region = unsafe { Region::open(start..room.end)? };
+                let (data, code) = region.split(data)?;
+                write(&analysis, text, (code, data))?
             }
         };
         Ok(Self { analysis, copy, start, limits: Limits::of(effort) })

@@ -3,7 +3,7 @@
 
 use iced_x86::{
     CpuidFeature, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions,
-    Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+    OpAccess, OpKind, Register, UsedMemory,
 };
 use webrunner_protocol::counts::{Classes, Counts, LoopTurns, MnemonicCount};
 use webrunner_protocol::limits::{MAX_LOOPS, MAX_MIX};
@@ -20,7 +20,7 @@ const X87_MMX: [CpuidFeature; 4] =
 pub fn totals(analysis: &Analysis, counters: &[u64]) -> Counts {
     let mut total = Total {
         counts: Counts::default(),
-        mix: vec![0; Mnemonic::values().len()],
+        mix: Vec::with_capacity(MAX_MIX),
         info: InstructionInfoFactory::new(),
     };
     let mut loops = Vec::new();
@@ -41,8 +41,8 @@ pub fn totals(analysis: &Analysis, counters: &[u64]) -> Counts {
 
 struct Total {
     counts: Counts,
-    /// By the mnemonic's number.
-    mix: Vec<u64>,
+    /// By the mnemonic's number. Most functions have a dozen; an array of all would be pages to bring in.
+    mix: Vec<MnemonicCount>,
     info: InstructionInfoFactory,
 }
 
@@ -52,11 +52,9 @@ fn add(to: &mut u64, count: u64, each: u64) {
 
 impl Total {
     fn add(&mut self, instruction: &Instruction, count: u64) {
+        self.add_mnemonic(instruction.mnemonic() as u16, count);
         let counts = &mut self.counts;
         add(&mut counts.instructions, count, 1);
-        if let Some(entry) = self.mix.get_mut(instruction.mnemonic() as usize) {
-            add(entry, count, 1);
-        }
         add(class(&mut counts.classes, instruction), count, 1);
         let flow = instruction.flow_control();
         let is_call = matches!(flow, FlowControl::Call | FlowControl::IndirectCall);
@@ -71,6 +69,13 @@ impl Total {
         }
         if touches_memory(instruction) {
             self.add_memory(instruction, count);
+        }
+    }
+
+    fn add_mnemonic(&mut self, mnemonic: u16, count: u64) {
+        match self.mix.binary_search_by_key(&mnemonic, |entry| entry.mnemonic) {
+            Ok(index) => add(&mut self.mix[index].count, count, 1),
+            Err(index) => self.mix.insert(index, MnemonicCount { mnemonic, count }),
         }
     }
 
@@ -96,8 +101,7 @@ impl Total {
     }
 
     fn finish(mut self) -> Counts {
-        let counted = (0u16..).zip(&self.mix).filter(|(_, count)| **count > 0);
-        let mut mix: Vec<_> = counted.map(|(mnemonic, &count)| MnemonicCount { mnemonic, count }).collect();
+        let mut mix = self.mix;
         mix.sort_unstable_by_key(|entry| (std::cmp::Reverse(entry.count), entry.mnemonic));
         mix.truncate(MAX_MIX);
         self.counts.mix = mix;

@@ -160,18 +160,21 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(text: Text<'a>) -> Self {
         let marks = if text.bytes.len() > MAX_TEXT_BYTES { Vec::new() } else { vec![0; text.bytes.len()] };
+        let runs = Vec::with_capacity(16);
+        let pending = Vec::with_capacity(16);
         let found = Analysis {
             facts: Facts::default(),
             address: text.address,
             text_bytes: text.bytes.len(),
-            steps: Vec::with_capacity(text.bytes.len().min(256)),
-            runs: Vec::with_capacity(16),
+            runs,
             blocks: Vec::new(),
             marks,
             too_large: None,
+            // Last, for it grows most, and the worker's heap lets the last block grow where it is.
+            steps: Vec::with_capacity(64),
         };
         let decoder = Decoder::with_ip(64, text.bytes, text.address, DecoderOptions::NONE);
-        Self { text, found, decoder, pending: Vec::with_capacity(16), names_text: false }
+        Self { text, found, decoder, pending, names_text: false }
     }
 
     fn too_large(&mut self, what: CodePart, count: usize, limit: usize) {

@@ -108,6 +108,18 @@ impl Region {
         unsafe { std::slice::from_raw_parts_mut(self.address as *mut u8, self.bytes) }
     }
 
+    /// Divides it into its first `bytes` bytes, whole pages and not all, and the rest.
+    ///
+    /// # Errors
+    /// `EINVAL` for a number that is not as described.
+    pub fn split(self, bytes: usize) -> Result<(Self, Self), Errno> {
+        if !bytes.is_multiple_of(PAGE) || bytes == 0 || bytes >= self.bytes {
+            return Err(Errno(libc::EINVAL));
+        }
+        let rest = Self { address: self.address + bytes, bytes: self.bytes - bytes };
+        Ok((Self { address: self.address, bytes }, rest))
+    }
+
     /// Takes write access away for good.
     ///
     /// # Errors
