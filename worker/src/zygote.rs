@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use webrunner_protocol::control::{Ended, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus};
+use webrunner_protocol::control::{
+    Ended, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+};
 use webrunner_protocol::ids::WorkerId;
 use webrunner_protocol::limits::MAX_CONTROL_BYTES;
 use webrunner_protocol::{PROTOCOL_VERSION, codec};

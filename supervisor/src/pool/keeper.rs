@@ -84,9 +84,9 @@ async fn replace(
 ) -> Option<Zygote> {
     loop {
         sleep(*pause).await;
-        let core = queue.upgrade()?.borrow().slots.get(index)?.core;
+        let (core, lane) = queue.upgrade()?.borrow().slots.get(index).map(|slot| (slot.core, slot.lane))?;
         let settings = settings.clone();
-        match task::spawn_blocking(move || Zygote::launch(&settings, core)).await {
+        match task::spawn_blocking(move || Zygote::launch(&settings, core, lane)).await {
             Ok(Ok(zygote)) => return Some(zygote),
             Ok(Err(error)) => tracing::error!(
                 core = core.0,

@@ -28,7 +28,7 @@ use actix_web::web::Bytes;
 use tokio::task;
 use tokio::time::timeout;
 use webrunner_protocol::codec;
-use webrunner_protocol::control::{Event, ExitStatus, Layer, Usage, WorkerProfile};
+use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
@@ -43,14 +43,24 @@ pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, ran
 /// What a pool is to be.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
-    /// Cores that jobs run on; one slot each.
+    /// Cores that every job may run on; one slot each.
     pub cores: Vec<CoreId>,
+    /// Cores that quick jobs may run on besides: the supervisor's own.
+    pub quick_cores: Vec<CoreId>,
     /// Most jobs that may wait.
     pub queue_capacity: usize,
     /// Wall-clock time a job may take from the moment a worker takes it.
     pub deadline: Duration,
     /// What zygotes are started with.
     pub zygote: ZygoteSettings,
+}
+
+impl PoolConfig {
+    /// Every core with what it takes, those that take everything first.
+    fn lanes(&self) -> impl Iterator<Item = (CoreId, Lane)> {
+        let measuring = self.cores.iter().map(|&core| (core, Lane::Measuring));
+        measuring.chain(self.quick_cores.iter().map(|&core| (core, Lane::Quick)))
+    }
 }
 
 /// Zygotes that are up and ready to be given to a [`Pool`]; made before anything is promised to a client.
@@ -68,15 +78,15 @@ impl Launched {
     /// The first that could not be started; the others are ended.
     pub fn launch(config: PoolConfig) -> Result<Self, LaunchError> {
         let zygotes = config
-            .cores
-            .iter()
-            .map(|&core| Zygote::launch(&config.zygote, core))
+            .lanes()
+            .map(|(core, lane)| Zygote::launch(&config.zygote, core, lane))
             .collect::<Result<Vec<_>, _>>()?;
         let (layers, events) = match zygotes.first() {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
         };
-        let facts = Facts { cores: config.cores.clone(), layers, events };
+        let facts =
+            Facts { cores: config.cores.clone(), quick_cores: config.quick_cores.clone(), layers, events };
         Ok(Self { config, zygotes, facts })
     }
 
@@ -92,6 +102,8 @@ impl Launched {
 pub struct Facts {
     /// Cores that jobs are measured on.
     pub cores: Vec<CoreId>,
+    /// Cores that quick jobs may run on besides.
+    pub quick_cores: Vec<CoreId>,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
     /// Every event tried, in the order that counter readings number them.
@@ -129,7 +141,8 @@ impl Pool {
     #[must_use]
     pub fn start(launched: Launched) -> Self {
         let Launched { config, zygotes, facts } = launched;
-        let queue = Rc::new(RefCell::new(Queue::new(&config.cores, config.queue_capacity)));
+        let queue =
+            Rc::new(RefCell::new(Queue::new(&config.lanes().collect::<Vec<_>>(), config.queue_capacity)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
             keeper::start(&queue, index, config.zygote.clone(), zygote);
         }
@@ -229,7 +242,9 @@ fn new_job(work: Work) -> Result<Job, RunError> {
 /// and starts beside a fork if need be.
 fn need(work: &Work) -> Need {
     match work {
-        Work::Kernel(kernel) if kernel.effort == Effort::Quick => Need { profile: WorkerProfile::Plain, quiet: false },
+        Work::Kernel(kernel) if kernel.effort == Effort::Quick => {
+            Need { profile: WorkerProfile::Plain, quiet: false }
+        }
         Work::Kernel(_) => Need { profile: WorkerProfile::Counting, quiet: true },
     }
 }

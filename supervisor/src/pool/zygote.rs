@@ -17,7 +17,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
 use webrunner_protocol::control::{
-    Ended, Isolation, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+    Ended, Isolation, Lane, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::{CoreId, WorkerId};
 use webrunner_protocol::limits::MAX_CONTROL_BYTES;
@@ -126,7 +126,7 @@ impl Zygote {
     ///
     /// # Errors
     /// See [`LaunchError`].
-    pub fn launch(settings: &ZygoteSettings, core: CoreId) -> Result<Self, LaunchError> {
+    pub fn launch(settings: &ZygoteSettings, core: CoreId, lane: Lane) -> Result<Self, LaunchError> {
         let socket = |error: rustix::io::Errno| LaunchError::Socket(error.into());
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -135,6 +135,7 @@ impl Zygote {
             protocol: PROTOCOL_VERSION,
             version: env!("CARGO_PKG_VERSION").into(),
             core,
+            lane,
             require: settings.require,
             cpu_seconds: settings.cpu_seconds,
         });
@@ -215,7 +216,8 @@ fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
 /// If the zygote is gone, or so far behind that its socket is full.
 pub(super) fn request_fork(control: impl AsFd, worker: WorkerId, profile: WorkerProfile) -> io::Result<()> {
     let mut packet = [0; 32];
-    let len = codec::encode_into(&ZygoteRequest::Fork { worker, profile }, &mut packet).map_err(io::Error::other)?;
+    let len = codec::encode_into(&ZygoteRequest::Fork { worker, profile }, &mut packet)
+        .map_err(io::Error::other)?;
     rustix::net::send(control, &packet[..len], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
     Ok(())
 }

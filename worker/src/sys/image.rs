@@ -32,7 +32,8 @@ pub fn economise() -> Range<usize> {
         }
     }
     let own = super::process::own_text().start;
-    let file = mappings.iter().find(|mapping| mapping.range.contains(&own)).map_or("", |mapping| &mapping.name);
+    let file =
+        mappings.iter().find(|mapping| mapping.range.contains(&own)).map_or("", |mapping| &mapping.name);
     for mapping in mappings.iter().filter(|mapping| !file.is_empty() && mapping.name == file) {
         match mapping.rights.as_str() {
             "r--p" if has_room(&mappings, mapping) => move_to_huge_page(&mapping.range, libc::PROT_READ),
