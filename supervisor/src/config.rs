@@ -198,6 +198,6 @@ mod tests {
     #[test]
     fn a_worker_that_is_not_there_stops_the_start() {
         let error = worker(Some("/no/worker".into())).unwrap_err().to_string();
-        assert_eq!(error, "there is no worker executable at /no/worker; name it with --worker");
+        assert_eq!(error, "--worker: there is no file /no/worker");
     }
 }
