@@ -27,7 +27,7 @@ pub enum Command {
 /// Flags of `webrunner serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Address and port to listen on [default: 127.0.0.1:8081]; any but 127.0.0.1 and [::1] opens the service to others
+    /// Address and port to listen on; any but a loopback address opens the service to others [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "port")]
     pub listen: Option<String>,
     /// Port to listen on at 127.0.0.1
