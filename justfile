@@ -12,7 +12,7 @@ ci:
 format:
     cargo fmt --all
 
-# Formatting, module docs, licences and lints: what fails fastest.
+# Formatting, module docs, licences, lints and documentation: what fails fastest.
 check:
     .ci/run format tidy licences lints docs
 
@@ -33,7 +33,7 @@ serve *flags: build
     target/x86_64-unknown-linux-gnu/release/webrunner serve {{flags}}
 
 # Measure functions of known latency, to see how true the harness is on this machine.
-bench *words:
+chains *words:
     cargo bench -p webrunner-worker --bench chains -- {{words}}
 
 # Licences, advisories, bans and sources; needs `cargo install cargo-deny --locked`.
