@@ -10,6 +10,7 @@
 //! - [`slot`]: one core: its waiting workers and the one that runs.
 //! - [`keeper`]: the task that keeps one slot's zygote alive and its workers in supply.
 //! - [`queue`]: who gets a worker next.
+//! - [`readable`]: a socket that is waited on for reading only.
 //! - [`exchange`]: the conversation with a worker.
 //! - [`outcome`]: what is said about a job that has ended.
 
@@ -17,6 +18,7 @@ mod exchange;
 mod keeper;
 mod outcome;
 mod queue;
+mod readable;
 mod slot;
 mod zygote;
 
@@ -179,7 +181,7 @@ impl Pool {
         job: &[u8],
         object: &Bytes,
     ) -> Result<End, RunError> {
-        match timeout(self.deadline, exchange::exchange(&mut worker.socket, id, job, object)).await {
+        match timeout(self.deadline, exchange::exchange(&worker.socket, id, job, object)).await {
             Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
             Ok(Ok(Sent::Reply(reply))) => Ok(end_of(*reply)),
             Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),

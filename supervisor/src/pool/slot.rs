@@ -8,11 +8,11 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::process::{Signal, pidfd_send_signal};
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use webrunner_protocol::control::{ExitStatus, Lane, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, WorkerId};
 
+use super::readable::Readable;
 use super::zygote;
 
 /// How a worker's process ended, as the zygote saw it.
@@ -28,7 +28,7 @@ pub(super) struct Worker {
     /// What it is ready for.
     profile: WorkerProfile,
     /// Its job socket.
-    pub(super) socket: UnixStream,
+    pub(super) socket: Readable,
     pidfd: OwnedFd,
     /// Gives its end once the zygote has reported it.
     pub(super) exit: oneshot::Receiver<Exit>,
@@ -185,7 +185,7 @@ impl Slot {
     }
 
     /// A worker has come; one that was not asked for is let go again.
-    pub(super) fn add(&mut self, id: WorkerId, socket: UnixStream, pidfd: OwnedFd) {
+    pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) {
         if let Some(profile) = self.answered(id) {
             let (sender, exit) = oneshot::channel();
             self.living.insert(id, sender);

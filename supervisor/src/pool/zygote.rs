@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -111,7 +110,7 @@ pub(super) enum Incoming {
         /// Its number.
         worker: WorkerId,
         /// Its job socket.
-        socket: UnixStream,
+        socket: OwnedFd,
         /// Its process.
         pidfd: OwnedFd,
         /// A worker that ended since the last report.
@@ -151,10 +150,7 @@ impl Zygote {
             .spawn()
             .map_err(|source| LaunchError::Spawn { path: path.clone(), source })?;
         match await_ready(&ours) {
-            Ok(status) => {
-                rustix::io::ioctl_fionbio(&ours, true).map_err(socket)?;
-                Ok(Self { child, control: ours, status })
-            }
+            Ok(status) => Ok(Self { child, control: ours, status }),
             Err(refusal) => {
                 let _ = child.kill();
                 let ended = child.wait();
@@ -240,7 +236,7 @@ fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received =
-        rustix::net::recvmsg(control, &mut [IoSliceMut::new(bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+        rustix::net::recvmsg(control, &mut [IoSliceMut::new(bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT);
     let len = received?.bytes;
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -258,7 +254,7 @@ fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
     let mut descriptors = descriptors.into_iter();
     match (descriptors.next(), descriptors.next()) {
         (Some(socket), Some(pidfd)) => {
-            Ok(Incoming::Forked { worker, socket: UnixStream::from(socket), pidfd, ended })
+            Ok(Incoming::Forked { worker, socket, pidfd, ended })
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a worker came without its descriptors")),
     }
