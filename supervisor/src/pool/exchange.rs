@@ -35,12 +35,7 @@ pub(super) enum Sent {
 ///
 /// # Errors
 /// If the socket fails other than by the worker's end.
-pub(super) async fn exchange(
-    socket: &Readable,
-    id: JobId,
-    job: &[u8],
-    object: &Bytes,
-) -> io::Result<Sent> {
+pub(super) async fn exchange(socket: &Readable, id: JobId, job: &[u8], object: &Bytes) -> io::Result<Sent> {
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
     let mut parts = [IoSlice::new(&header), IoSlice::new(job), IoSlice::new(object)];

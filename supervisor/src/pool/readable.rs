@@ -21,7 +21,10 @@ impl Readable {
     /// # Errors
     /// If it cannot be registered.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
-        #[expect(deprecated, reason = "unsound only for types that may change their descriptor, which an OwnedFd cannot")]
+        #[expect(
+            deprecated,
+            reason = "unsound only for types that may change their descriptor, which an OwnedFd cannot"
+        )]
         AsyncFd::with_interest(socket, Interest::READABLE).map(Self)
     }
 
@@ -29,7 +32,10 @@ impl Readable {
     ///
     /// # Errors
     /// Whatever `read` returns.
-    pub(super) async fn when_readable<T>(&self, mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+    pub(super) async fn when_readable<T>(
+        &self,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
         loop {
             let mut guard = self.0.readable().await?;
             match guard.try_io(|socket| read(socket.as_fd())) {
@@ -44,7 +50,10 @@ impl Readable {
     /// # Errors
     /// The kernel's error.
     pub(super) async fn receive(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        self.when_readable(|socket| Ok(rustix::net::recv(socket, spare_capacity(bytes), RecvFlags::DONTWAIT)?.0)).await
+        self.when_readable(|socket| {
+            Ok(rustix::net::recv(socket, spare_capacity(bytes), RecvFlags::DONTWAIT)?.0)
+        })
+        .await
     }
 
     /// Sends all of `parts`. Waits, for the little that does not fit the socket at once, on a registration made for that.

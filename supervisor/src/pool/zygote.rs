@@ -235,8 +235,12 @@ fn receive_first(control: impl AsFd) -> io::Result<Incoming> {
 fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        rustix::net::recvmsg(control, &mut [IoSliceMut::new(bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT);
+    let received = rustix::net::recvmsg(
+        control,
+        &mut [IoSliceMut::new(bytes)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    );
     let len = received?.bytes;
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -253,9 +257,7 @@ fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
     let ZygoteReport::Forked { worker, ended } = report else { return Ok(Incoming::Report(report)) };
     let mut descriptors = descriptors.into_iter();
     match (descriptors.next(), descriptors.next()) {
-        (Some(socket), Some(pidfd)) => {
-            Ok(Incoming::Forked { worker, socket, pidfd, ended })
-        }
+        (Some(socket), Some(pidfd)) => Ok(Incoming::Forked { worker, socket, pidfd, ended }),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a worker came without its descriptors")),
     }
 }
