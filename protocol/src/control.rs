@@ -43,10 +43,21 @@ pub struct ZygoteConfig {
     pub version: String,
     /// Core that it and its workers run on.
     pub core: CoreId,
+    /// What jobs run there.
+    pub lane: Lane,
     /// Whether a missing layer of isolation stops the start.
     pub require: Isolation,
     /// CPU seconds a worker may use.
     pub cpu_seconds: u32,
+}
+
+/// What jobs a core takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Lane {
+    /// Every job; the core is kept free of all else.
+    Measuring,
+    /// Jobs of quick effort only; the core is the supervisor's, which goes first.
+    Quick,
 }
 
 /// How much isolation is enough.

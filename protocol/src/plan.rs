@@ -100,7 +100,7 @@ pub enum Fill {
     /// Pseudo-random normal numbers in [-1, 1) (floating point) or over the whole range (integers), from the job's seed.
     Uniform,
     /// Pseudo-random numbers in [low, high), from the job's seed: evenly spread, then rounded to the element type
-    /// (floating point) or rounded down to a whole number (integers). Both bounds are finite and low < high.
+    /// (floating point) or cut to a whole number (integers). Both bounds are finite and low < high.
     Range {
         /// Least value.
         low: f64,

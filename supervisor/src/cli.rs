@@ -27,10 +27,10 @@ pub enum Command {
 /// Flags of `webrunner serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Address and port to listen on [default: 127.0.0.1:8081, or all addresses with --port]
+    /// Address and port to listen on; any but a loopback address opens the service to others [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "port")]
     pub listen: Option<String>,
-    /// Port to listen on, at every address
+    /// Port to listen on at 127.0.0.1
     #[arg(short, long, value_name = "PORT")]
     pub port: Option<u16>,
     /// Jobs that may wait for a worker

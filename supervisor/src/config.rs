@@ -106,8 +106,10 @@ impl PoolConfig {
             "best" => Isolation::Best,
             _ => return Err(ConfigError::Isolation { got: args.isolation }),
         };
+        let (cores, quick_cores) = job_cores(args.cores.as_deref())?;
         Ok(Self {
-            cores: job_cores(args.cores.as_deref())?,
+            cores,
+            quick_cores,
             queue_capacity,
             deadline: Duration::from_secs(args.deadline.into()),
             zygote: ZygoteSettings { executable: worker(args.worker)?, require, cpu_seconds: args.cpu_limit },
@@ -129,12 +131,18 @@ fn listen(listen: Option<&str>, port: Option<u16>) -> Result<SocketAddr, ConfigE
     }
 }
 
-fn job_cores(list: Option<&str>) -> Result<Vec<CoreId>, ConfigError> {
+/// Cores for every job, and cores for quick ones besides: with no list, the first core that is left to the supervisor.
+/// An operator who names cores gets those and no other.
+fn job_cores(list: Option<&str>) -> Result<(Vec<CoreId>, Vec<CoreId>), ConfigError> {
     let allowed = cores::allowed()?;
-    let Some(list) = list else { return Ok(cores::choose(&allowed, cores::siblings)) };
+    let Some(list) = list else {
+        let measuring = cores::choose(&allowed, cores::siblings);
+        let quick = allowed.iter().find(|core| !measuring.contains(core)).copied();
+        return Ok((measuring, quick.into_iter().collect()));
+    };
     let cores = cores::parse(list)?;
     cores::check(&cores, &allowed)?;
-    Ok(cores)
+    Ok((cores, Vec::new()))
 }
 
 fn worker(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
@@ -190,6 +198,6 @@ mod tests {
     #[test]
     fn a_worker_that_is_not_there_stops_the_start() {
         let error = worker(Some("/no/worker".into())).unwrap_err().to_string();
-        assert_eq!(error, "there is no worker executable at /no/worker; name it with --worker");
+        assert_eq!(error, "--worker: there is no file /no/worker");
     }
 }

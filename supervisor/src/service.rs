@@ -86,7 +86,8 @@ impl Service {
     /// What the pool is; nothing until it has started.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        static NOTHING: Facts = Facts { cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+        static NOTHING: Facts =
+            Facts { cores: Vec::new(), quick_cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
         self.pool.get().map_or(&NOTHING, Pool::facts)
     }
 

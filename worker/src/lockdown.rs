@@ -12,7 +12,7 @@ use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetSt
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Pid, Uid, geteuid};
-use webrunner_protocol::control::{Isolation, Layer, ZygoteConfig};
+use webrunner_protocol::control::{Isolation, Lane, Layer, ZygoteConfig};
 use webrunner_protocol::ids::CoreId;
 
 use crate::policy;
@@ -27,6 +27,9 @@ const PID_NAMESPACE: &str = "pid_namespace";
 
 /// First of the user numbers zygotes take when started as root: one a core, in a range no distribution assigns.
 const FIRST_USER: u32 = 0x7e00_0000;
+
+/// How much zygote and workers yield on the supervisor's core. From 10 up they starved (`docs/performance.md`).
+const QUICK_LANE_NICENESS: i32 = 5;
 
 /// The user number that a name space without that range still has.
 const NOBODY: u32 = 65534;
@@ -74,6 +77,9 @@ fn step<T, E: Into<io::Error>>(step: &'static str, result: Result<T, E>) -> Resu
 pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
     step("place descriptors", boot::place_descriptors())?;
     let mut layers = Vec::new();
+    if config.lane == Lane::Quick {
+        step("yield to the supervisor", boot::be_nice(QUICK_LANE_NICENESS))?;
+    }
     // Namespaces before the user: as root they need the rights that changing the user gives up.
     layers.extend(enter_namespaces());
     layers.push(leave_root(config.core));

@@ -26,7 +26,8 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     let catalogue = catalogue::load(args.pool.kernels.as_deref()).map_err(|error| Failure::of(&error))?;
     let call = call(&args, &catalogue)?;
     let object = read_object(&args.object)?;
-    let config = PoolConfig::new(args.pool, 1)?;
+    // One job needs no second place to run.
+    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool, 1)? };
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
     let service = Service::new(catalogue.clone(), machine, None);
     let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;

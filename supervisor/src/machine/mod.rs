@@ -68,6 +68,7 @@ impl Machine {
         let mut body = self.facts.clone();
         body.insert("id".into(), "local".into());
         body.insert("cores".into(), pool.cores.iter().map(|core| core.0).collect());
+        body.insert("quick_cores".into(), pool.quick_cores.iter().map(|core| core.0).collect());
         let (counted, missing): (Vec<_>, Vec<_>) =
             pool.events.iter().partition(|event| event.missing.is_none());
         let counted = counted.iter().map(|event| json!({ "name": event.name, "unit": event.unit }));
@@ -179,6 +180,7 @@ mod tests {
     fn counters_and_layers_are_listed_as_present_or_missing() {
         let pool = pool::Facts {
             cores: vec![CoreId(1)],
+            quick_cores: Vec::new(),
             layers: vec![
                 Layer { name: "seccomp".into(), missing: None },
                 Layer { name: "landlock".into(), missing: Some("kernel too old".into()) },

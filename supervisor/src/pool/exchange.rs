@@ -6,13 +6,13 @@
 use std::io::{self, IoSlice};
 
 use actix_web::web::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use webrunner_protocol::codec;
 use webrunner_protocol::frame::{JobHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 use webrunner_protocol::reply::Reply;
+
+use super::readable::Readable;
 
 /// Bytes most replies fit in.
 const USUAL_REPLY_BYTES: usize = 2048;
@@ -35,15 +35,11 @@ pub(super) enum Sent {
 ///
 /// # Errors
 /// If the socket fails other than by the worker's end.
-pub(super) async fn exchange(
-    socket: &mut UnixStream,
-    id: JobId,
-    job: &[u8],
-    object: &Bytes,
-) -> io::Result<Sent> {
+pub(super) async fn exchange(socket: &Readable, id: JobId, job: &[u8], object: &Bytes) -> io::Result<Sent> {
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
-    if let Err(error) = send_all(socket, &header, job, object).await
+    let mut parts = [IoSlice::new(&header), IoSlice::new(job), IoSlice::new(object)];
+    if let Err(error) = socket.send(&mut parts).await
         && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
     {
         return Err(error);
@@ -51,25 +47,14 @@ pub(super) async fn exchange(
     receive(socket, id).await
 }
 
-/// Writes the three parts without copying them together.
-async fn send_all(socket: &mut UnixStream, header: &[u8], job: &[u8], object: &[u8]) -> io::Result<()> {
-    let mut parts = [IoSlice::new(header), IoSlice::new(job), IoSlice::new(object)];
-    let mut rest: &mut [IoSlice<'_>] = &mut parts;
-    IoSlice::advance_slices(&mut rest, 0);
-    while !rest.is_empty() {
-        match socket.write_vectored(rest).await? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            sent => IoSlice::advance_slices(&mut rest, sent),
-        }
-    }
-    Ok(())
-}
-
-async fn receive(socket: &mut UnixStream, id: JobId) -> io::Result<Sent> {
+async fn receive(socket: &Readable, id: JobId) -> io::Result<Sent> {
     const LONGEST: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
     let mut bytes = Vec::with_capacity(USUAL_REPLY_BYTES);
     loop {
-        match socket.read_buf(&mut bytes).await {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(bytes.len());
+        }
+        match socket.receive(&mut bytes).await {
             Ok(0) => break,
             Ok(_) if bytes.len() > LONGEST => {
                 return Ok(Sent::Garbage { reason: format!("it sent more than {LONGEST} bytes") });

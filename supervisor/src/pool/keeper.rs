@@ -8,13 +8,12 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
-use tokio::net::{UnixDatagram, UnixStream};
 use tokio::task;
 use tokio::time::{sleep, timeout};
 use webrunner_protocol::control::{Ended, ZygoteReport};
 
 use super::queue::Queue;
+use super::readable::Readable;
 use super::slot::Slot;
 use super::zygote::{self, Incoming, Zygote, ZygoteSettings};
 
@@ -34,8 +33,8 @@ pub(super) fn start(queue: &Rc<RefCell<Queue>>, index: usize, settings: ZygoteSe
 }
 
 /// Gives the slot its control socket, and asks for workers.
-fn adopt(queue: &Rc<RefCell<Queue>>, index: usize, zygote: &Zygote) -> io::Result<UnixDatagram> {
-    let control = UnixDatagram::from_std(zygote.control()?.into())?;
+fn adopt(queue: &Rc<RefCell<Queue>>, index: usize, zygote: &Zygote) -> io::Result<Readable> {
+    let control = Readable::new(zygote.control()?)?;
     let mut queue = queue.borrow_mut();
     if let Some(slot) = queue.slots.get_mut(index) {
         slot.control = Some(zygote.control()?);
@@ -49,7 +48,7 @@ async fn keep(
     index: usize,
     settings: ZygoteSettings,
     mut zygote: Zygote,
-    mut control: io::Result<UnixDatagram>,
+    mut control: io::Result<Readable>,
 ) {
     let mut pause = PAUSES.0;
     loop {
@@ -84,9 +83,9 @@ async fn replace(
 ) -> Option<Zygote> {
     loop {
         sleep(*pause).await;
-        let core = queue.upgrade()?.borrow().slots.get(index)?.core;
+        let (core, lane) = queue.upgrade()?.borrow().slots.get(index).map(|slot| (slot.core, slot.lane))?;
         let settings = settings.clone();
-        match task::spawn_blocking(move || Zygote::launch(&settings, core)).await {
+        match task::spawn_blocking(move || Zygote::launch(&settings, core, lane)).await {
             Ok(Ok(zygote)) => return Some(zygote),
             Ok(Err(error)) => tracing::error!(
                 core = core.0,
@@ -100,24 +99,20 @@ async fn replace(
 }
 
 /// Hears reports until the zygote is gone or silent; gives why.
-async fn attend(queue: &std::rc::Weak<RefCell<Queue>>, index: usize, control: &UnixDatagram) -> io::Error {
+async fn attend(queue: &std::rc::Weak<RefCell<Queue>>, index: usize, control: &Readable) -> io::Error {
     let mut fork_pause = PAUSES.0;
     loop {
-        let readable = timeout(SILENCE_LIMIT, control.readable()).await;
+        let heard = timeout(SILENCE_LIMIT, control.when_readable(|socket| zygote::receive(socket))).await;
         let Some(alive) = queue.upgrade() else { return io::ErrorKind::NotConnected.into() };
-        match readable {
+        match heard {
             Err(_) if is_silent(&alive, index) => return io::ErrorKind::TimedOut.into(),
             Err(_) => {}
             Ok(Err(error)) => return error,
-            Ok(Ok(())) => match control.try_io(Interest::READABLE, || zygote::receive(control)) {
-                Ok(report) => {
-                    if let Err(error) = hear(&alive, index, report, &mut fork_pause) {
-                        return error;
-                    }
+            Ok(Ok(report)) => {
+                if let Err(error) = hear(&alive, index, report, &mut fork_pause) {
+                    return error;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return error,
-            },
+            }
         }
     }
 }
@@ -139,8 +134,7 @@ fn hear(
     let Some(slot) = this.slots.get_mut(index) else { return Ok(()) };
     match incoming {
         Incoming::Forked { worker, socket, pidfd, ended } => {
-            socket.set_nonblocking(true)?;
-            slot.add(worker, UnixStream::from_std(socket)?, pidfd);
+            slot.add(worker, Readable::new(socket)?, pidfd);
             *fork_pause = PAUSES.0;
             if let Some(ended) = ended {
                 hear_end(queue, index, slot, &ended, fork_pause);

@@ -6,17 +6,19 @@
 //!
 //! # Layout
 //!
-//! - [`zygote`]: the process that forks, and the messages with it.
-//! - [`slot`]: one core: its waiting workers and the one that runs.
-//! - [`keeper`]: the task that keeps one slot's zygote alive and its workers in supply.
-//! - [`queue`]: who gets a worker next.
-//! - [`exchange`]: the conversation with a worker.
-//! - [`outcome`]: what is said about a job that has ended.
+//! - `zygote`: the process that forks, and the messages with it.
+//! - `slot`: one core: its waiting workers and the one that runs.
+//! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
+//! - `queue`: who gets a worker next.
+//! - `readable`: a socket that is waited on for reading only.
+//! - `exchange`: the conversation with a worker.
+//! - `outcome`: what is said about a job that has ended.
 
 mod exchange;
 mod keeper;
 mod outcome;
 mod queue;
+mod readable;
 mod slot;
 mod zygote;
 
@@ -28,7 +30,7 @@ use actix_web::web::Bytes;
 use tokio::task;
 use tokio::time::timeout;
 use webrunner_protocol::codec;
-use webrunner_protocol::control::{Event, ExitStatus, Layer, Usage, WorkerProfile};
+use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
@@ -43,14 +45,24 @@ pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, ran
 /// What a pool is to be.
 #[derive(Debug, Clone)]
 pub struct PoolConfig {
-    /// Cores that jobs run on; one slot each.
+    /// Cores that every job may run on; one slot each.
     pub cores: Vec<CoreId>,
+    /// Cores that quick jobs may run on besides: the supervisor's own.
+    pub quick_cores: Vec<CoreId>,
     /// Most jobs that may wait.
     pub queue_capacity: usize,
     /// Wall-clock time a job may take from the moment a worker takes it.
     pub deadline: Duration,
     /// What zygotes are started with.
     pub zygote: ZygoteSettings,
+}
+
+impl PoolConfig {
+    /// Every core with what it takes, those that take everything first.
+    fn lanes(&self) -> impl Iterator<Item = (CoreId, Lane)> {
+        let measuring = self.cores.iter().map(|&core| (core, Lane::Measuring));
+        measuring.chain(self.quick_cores.iter().map(|&core| (core, Lane::Quick)))
+    }
 }
 
 /// Zygotes that are up and ready to be given to a [`Pool`]; made before anything is promised to a client.
@@ -68,15 +80,15 @@ impl Launched {
     /// The first that could not be started; the others are ended.
     pub fn launch(config: PoolConfig) -> Result<Self, LaunchError> {
         let zygotes = config
-            .cores
-            .iter()
-            .map(|&core| Zygote::launch(&config.zygote, core))
+            .lanes()
+            .map(|(core, lane)| Zygote::launch(&config.zygote, core, lane))
             .collect::<Result<Vec<_>, _>>()?;
         let (layers, events) = match zygotes.first() {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
         };
-        let facts = Facts { cores: config.cores.clone(), layers, events };
+        let facts =
+            Facts { cores: config.cores.clone(), quick_cores: config.quick_cores.clone(), layers, events };
         Ok(Self { config, zygotes, facts })
     }
 
@@ -92,6 +104,8 @@ impl Launched {
 pub struct Facts {
     /// Cores that jobs are measured on.
     pub cores: Vec<CoreId>,
+    /// Cores that quick jobs may run on besides.
+    pub quick_cores: Vec<CoreId>,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
     /// Every event tried, in the order that counter readings number them.
@@ -129,7 +143,8 @@ impl Pool {
     #[must_use]
     pub fn start(launched: Launched) -> Self {
         let Launched { config, zygotes, facts } = launched;
-        let queue = Rc::new(RefCell::new(Queue::new(&config.cores, config.queue_capacity)));
+        let queue =
+            Rc::new(RefCell::new(Queue::new(&config.lanes().collect::<Vec<_>>(), config.queue_capacity)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
             keeper::start(&queue, index, config.zygote.clone(), zygote);
         }
@@ -166,7 +181,7 @@ impl Pool {
         job: &[u8],
         object: &Bytes,
     ) -> Result<End, RunError> {
-        match timeout(self.deadline, exchange::exchange(&mut worker.socket, id, job, object)).await {
+        match timeout(self.deadline, exchange::exchange(&worker.socket, id, job, object)).await {
             Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
             Ok(Ok(Sent::Reply(reply))) => Ok(end_of(*reply)),
             Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use webrunner_protocol::control::WorkerProfile;
+use webrunner_protocol::control::{Lane, WorkerProfile};
 use webrunner_protocol::ids::CoreId;
 
 use super::Gauges;
@@ -29,8 +29,7 @@ pub(super) struct Need {
 /// A job in line.
 struct Waiter {
     need: Need,
-    /// Given the slot's index and the worker.
-    hand_over: oneshot::Sender<(usize, Worker)>,
+    hand_over: oneshot::Sender<Grant>,
 }
 
 /// The queue and the slots it feeds.
@@ -61,9 +60,9 @@ impl std::fmt::Debug for Queue {
 impl Queue {
     /// An empty queue over slots that have no zygote yet.
     #[must_use]
-    pub(super) fn new(cores: &[CoreId], capacity: usize) -> Self {
+    pub(super) fn new(cores: &[(CoreId, Lane)], capacity: usize) -> Self {
         Self {
-            slots: cores.iter().map(|&core| Slot::new(core)).collect(),
+            slots: cores.iter().map(|&(core, lane)| Slot::new(core, lane)).collect(),
             numbers: WorkerNumbers::default(),
             waiting: VecDeque::new(),
             capacity,
@@ -87,7 +86,7 @@ impl Queue {
             this.ready().map_err(|reason| RunError::NoWorker { reason })?;
             let at_once = if this.waiting.is_empty() { this.take(need) } else { None };
             match at_once {
-                Some((slot, worker)) => return Ok(Lease::new(queue, slot, worker)),
+                Some(grant) => return Ok(Lease { queue: Rc::clone(queue), grant }),
                 None if this.is_full() => return Err(this.full()),
                 None => {
                     let (hand_over, receiver) = oneshot::channel();
@@ -98,22 +97,25 @@ impl Queue {
         };
         let mut place = Place { queue: Rc::clone(queue), waiting };
         match (&mut place.waiting).await {
-            Ok((slot, worker)) => Ok(Lease::new(queue, slot, worker)),
+            Ok(grant) => Ok(Lease { queue: Rc::clone(queue), grant }),
             Err(_) => Err(RunError::NoWorker { reason: "the pool stopped".into() }),
         }
     }
 
-    /// Takes a worker from the best slot there is: a quiet one if possible, else the one idle longest.
-    fn take(&mut self, need: Need) -> Option<(usize, Worker)> {
-        let (index, _) = self
+    /// Takes a worker from the best slot there is: one where nothing runs, that is not the supervisor's, that is quiet,
+    /// that has been idle longest; in this order.
+    fn take(&mut self, need: Need) -> Option<Grant> {
+        let (slot, _) = self
             .slots
             .iter()
             .enumerate()
             .filter(|(_, slot)| slot.can_start(need.profile) && (slot.is_quiet() || !need.quiet))
-            .min_by_key(|(_, slot)| (!slot.is_quiet(), slot.idle_since))?;
-        let worker = self.slots[index].take(need.profile)?;
+            .min_by_key(|(_, slot)| {
+                (slot.running(), slot.lane == Lane::Quick, !slot.is_quiet(), slot.idle_since)
+            })?;
+        let worker = self.slots[slot].take(need.profile)?;
         self.running += 1;
-        Some((index, worker))
+        Some(Grant { slot, profile: need.profile, worker })
     }
 
     /// Serves the line for as long as its head can be served. To be called whenever a slot may have become usable.
@@ -122,25 +124,25 @@ impl Queue {
             if waiter.hand_over.is_closed() {
                 continue;
             }
-            let Some((index, worker)) = self.take(waiter.need) else {
+            let Some(grant) = self.take(waiter.need) else {
                 self.waiting.push_front(waiter);
                 break;
             };
-            if let Err((index, worker)) = waiter.hand_over.send((index, worker)) {
-                self.give_back(index, &worker);
+            if let Err(grant) = waiter.hand_over.send(grant) {
+                self.give_back(&grant);
             }
         }
         self.note_if_empty();
     }
 
     /// A job has ended: its worker is of no further use, whatever it is doing.
-    fn give_back(&mut self, index: usize, worker: &Worker) {
-        worker.kill();
+    fn give_back(&mut self, grant: &Grant) {
+        grant.worker.kill();
         self.running -= 1;
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.release();
+        if let Some(slot) = self.slots.get_mut(grant.slot) {
+            slot.release(grant.profile);
         }
-        self.refill(index);
+        self.refill(grant.slot);
     }
 
     /// Asks the slot's zygote for what it is short of. A zygote that cannot be asked is found dead by its keeper.
@@ -177,7 +179,8 @@ impl Queue {
         if self.draining {
             return Err("the service is stopping".into());
         }
-        if self.slots.iter().all(|slot| slot.control.is_none()) {
+        let measures = |slot: &Slot| slot.lane == Lane::Measuring && slot.control.is_some();
+        if !self.slots.iter().any(measures) {
             return Err("no zygote is up; one is being started".into());
         }
         Ok(())
@@ -219,15 +222,15 @@ impl Queue {
 /// A place in line. If the job goes away in the moment a worker is handed over, the worker is given back.
 struct Place {
     queue: Rc<RefCell<Queue>>,
-    waiting: oneshot::Receiver<(usize, Worker)>,
+    waiting: oneshot::Receiver<Grant>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.waiting.close();
         let mut queue = self.queue.borrow_mut();
-        if let Ok((index, worker)) = self.waiting.try_recv() {
-            queue.give_back(index, &worker);
+        if let Ok(grant) = self.waiting.try_recv() {
+            queue.give_back(&grant);
             queue.serve();
         } else {
             queue.waiting.retain(|waiter| !waiter.hand_over.is_closed());
@@ -236,29 +239,33 @@ impl Drop for Place {
     }
 }
 
+/// A worker and the place it holds.
+#[derive(Debug)]
+struct Grant {
+    slot: usize,
+    /// What the job asked for, which may be less than the worker is ready for.
+    profile: WorkerProfile,
+    worker: Worker,
+}
+
 /// A worker, held for one job.
 #[derive(Debug)]
 pub(super) struct Lease {
     queue: Rc<RefCell<Queue>>,
-    slot: usize,
-    worker: Worker,
+    grant: Grant,
 }
 
 impl Lease {
-    fn new(queue: &Rc<RefCell<Queue>>, slot: usize, worker: Worker) -> Self {
-        Self { queue: Rc::clone(queue), slot, worker }
-    }
-
     /// The worker.
     pub(super) fn worker(&mut self) -> &mut Worker {
-        &mut self.worker
+        &mut self.grant.worker
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut queue = self.queue.borrow_mut();
-        queue.give_back(self.slot, &self.worker);
+        queue.give_back(&self.grant);
         queue.serve();
     }
 }

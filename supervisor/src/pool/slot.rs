@@ -1,6 +1,6 @@
 //! A slot: one core, its zygote, the workers that wait on it, and the one that runs.
 //!
-//! A slot runs one job at a time. It keeps a few workers waiting, so that a job never waits for a fork, and asks for
+//! A slot runs one measured job at a time, or two quick ones. It keeps a few workers waiting, so that a job never waits for a fork, and asks for
 //! another when one was used up. Nothing here does I/O but the request to fork.
 
 use std::collections::{HashMap, VecDeque};
@@ -8,11 +8,11 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::process::{Signal, pidfd_send_signal};
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
-use webrunner_protocol::control::{ExitStatus, Usage, WorkerProfile};
+use webrunner_protocol::control::{ExitStatus, Lane, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, WorkerId};
 
+use super::readable::Readable;
 use super::zygote;
 
 /// How a worker's process ended, as the zygote saw it.
@@ -28,18 +28,19 @@ pub(super) struct Worker {
     /// What it is ready for.
     profile: WorkerProfile,
     /// Its job socket.
-    pub(super) socket: UnixStream,
+    pub(super) socket: Readable,
     pidfd: OwnedFd,
     /// Gives its end once the zygote has reported it.
     pub(super) exit: oneshot::Receiver<Exit>,
 }
 
-/// Workers of a profile that wait on each core. Two cover the fork of the next while one runs; a job that counts takes
-/// milliseconds, in which the next is long forked.
-fn standby_wanted(profile: WorkerProfile) -> usize {
-    match profile {
-        WorkerProfile::Plain => 2,
-        WorkerProfile::Counting => 1,
+/// Workers of a profile that wait on each core. One more than can run covers the fork of the next; a job that counts
+/// takes milliseconds, in which the next is long forked.
+fn standby_wanted(lane: Lane, profile: WorkerProfile) -> usize {
+    match (lane, profile) {
+        (Lane::Measuring | Lane::Quick, WorkerProfile::Plain) => QUICK_AT_ONCE + 1,
+        (Lane::Measuring, WorkerProfile::Counting) => 1,
+        (Lane::Quick, WorkerProfile::Counting) => 0,
     }
 }
 
@@ -61,6 +62,8 @@ impl Worker {
 pub(super) struct Slot {
     /// The core.
     pub(super) core: CoreId,
+    /// What jobs it takes.
+    pub(super) lane: Lane,
     /// The zygote's control socket while there is a zygote.
     pub(super) control: Option<OwnedFd>,
     /// Workers that wait for a job, the one that has waited longest first.
@@ -71,10 +74,37 @@ pub(super) struct Slot {
     forking: HashMap<WorkerId, WorkerProfile>,
     /// When the zygote was last heard of, or first asked again.
     forking_since: Option<Instant>,
-    /// Whether a job runs here.
-    pub(super) busy: bool,
+    /// Jobs that run here.
+    running: Running,
     /// When the last job here ended.
     pub(super) idle_since: Instant,
+}
+
+/// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. Their figures are
+/// coarse, and a job that is measured with care always runs alone.
+const QUICK_AT_ONCE: usize = 2;
+
+/// Jobs that run on a core, by what they asked for.
+#[derive(Debug, Default)]
+struct Running {
+    plain: usize,
+    counting: usize,
+}
+
+impl Running {
+    fn admits(&self, profile: WorkerProfile) -> bool {
+        match profile {
+            WorkerProfile::Plain => self.counting == 0 && self.plain < QUICK_AT_ONCE,
+            WorkerProfile::Counting => self.counting == 0 && self.plain == 0,
+        }
+    }
+
+    fn count(&mut self, profile: WorkerProfile) -> &mut usize {
+        match profile {
+            WorkerProfile::Plain => &mut self.plain,
+            WorkerProfile::Counting => &mut self.counting,
+        }
+    }
 }
 
 /// A number that no worker had before.
@@ -91,15 +121,16 @@ impl WorkerNumbers {
 impl Slot {
     /// A slot without a zygote.
     #[must_use]
-    pub(super) fn new(core: CoreId) -> Self {
+    pub(super) fn new(core: CoreId, lane: Lane) -> Self {
         Self {
             core,
+            lane,
             control: None,
             standby: VecDeque::new(),
             living: HashMap::new(),
             forking: HashMap::new(),
             forking_since: None,
-            busy: false,
+            running: Running::default(),
             idle_since: Instant::now(),
         }
     }
@@ -107,13 +138,19 @@ impl Slot {
     /// Whether a job that needs a worker of `profile` could start here now.
     #[must_use]
     pub(super) fn can_start(&self, profile: WorkerProfile) -> bool {
-        !self.busy && self.standby.iter().any(|worker| worker.serves(profile))
+        self.running.admits(profile) && self.standby.iter().any(|worker| worker.serves(profile))
     }
 
     /// Whether nothing of the pool's own disturbs the core: no fork under way, no process being torn down.
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
         self.forking.is_empty() && self.living.len() == self.standby.len()
+    }
+
+    /// Jobs that run here.
+    #[must_use]
+    pub(super) fn running(&self) -> usize {
+        self.running.plain + self.running.counting
     }
 
     /// Workers that wait.
@@ -137,7 +174,7 @@ impl Slot {
         for profile in WorkerProfile::ALL {
             let waiting = self.standby.iter().filter(|worker| worker.profile == profile).count();
             let coming = self.forking.values().filter(|&&coming| coming == profile).count();
-            for _ in waiting + coming..standby_wanted(profile) {
+            for _ in waiting + coming..standby_wanted(self.lane, profile) {
                 let worker = numbers.next();
                 zygote::request_fork(control, worker, profile)?;
                 self.forking.insert(worker, profile);
@@ -148,7 +185,7 @@ impl Slot {
     }
 
     /// A worker has come; one that was not asked for is let go again.
-    pub(super) fn add(&mut self, id: WorkerId, socket: UnixStream, pidfd: OwnedFd) {
+    pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) {
         if let Some(profile) = self.answered(id) {
             let (sender, exit) = oneshot::channel();
             self.living.insert(id, sender);
@@ -178,21 +215,22 @@ impl Slot {
         self.standby.len() != before
     }
 
-    /// Takes the best worker for `profile`, of two alike the one that has waited longest, and marks the slot busy.
+    /// Takes the best worker for a job that asks for `profile`, of two alike the one that has waited longest.
     pub(super) fn take(&mut self, profile: WorkerProfile) -> Option<Worker> {
-        if self.busy {
+        if !self.running.admits(profile) {
             return None;
         }
         let exact = self.standby.iter().position(|worker| worker.profile == profile);
         let index = exact.or_else(|| self.standby.iter().position(|worker| worker.serves(profile)))?;
         let worker = self.standby.remove(index)?;
-        self.busy = true;
+        *self.running.count(profile) += 1;
         Some(worker)
     }
 
-    /// The job that ran here has ended.
-    pub(super) fn release(&mut self) {
-        self.busy = false;
+    /// A job that asked for `profile` has ended.
+    pub(super) fn release(&mut self, profile: WorkerProfile) {
+        let count = self.running.count(profile);
+        *count = count.saturating_sub(1);
         self.idle_since = Instant::now();
     }
 

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
 use webrunner_protocol::control::{
-    Ended, Isolation, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+    Ended, Isolation, Lane, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::{CoreId, WorkerId};
 use webrunner_protocol::limits::MAX_CONTROL_BYTES;
@@ -111,7 +110,7 @@ pub(super) enum Incoming {
         /// Its number.
         worker: WorkerId,
         /// Its job socket.
-        socket: UnixStream,
+        socket: OwnedFd,
         /// Its process.
         pidfd: OwnedFd,
         /// A worker that ended since the last report.
@@ -126,7 +125,7 @@ impl Zygote {
     ///
     /// # Errors
     /// See [`LaunchError`].
-    pub fn launch(settings: &ZygoteSettings, core: CoreId) -> Result<Self, LaunchError> {
+    pub fn launch(settings: &ZygoteSettings, core: CoreId, lane: Lane) -> Result<Self, LaunchError> {
         let socket = |error: rustix::io::Errno| LaunchError::Socket(error.into());
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -135,6 +134,7 @@ impl Zygote {
             protocol: PROTOCOL_VERSION,
             version: env!("CARGO_PKG_VERSION").into(),
             core,
+            lane,
             require: settings.require,
             cpu_seconds: settings.cpu_seconds,
         });
@@ -150,10 +150,7 @@ impl Zygote {
             .spawn()
             .map_err(|source| LaunchError::Spawn { path: path.clone(), source })?;
         match await_ready(&ours) {
-            Ok(status) => {
-                rustix::io::ioctl_fionbio(&ours, true).map_err(socket)?;
-                Ok(Self { child, control: ours, status })
-            }
+            Ok(status) => Ok(Self { child, control: ours, status }),
             Err(refusal) => {
                 let _ = child.kill();
                 let ended = child.wait();
@@ -238,8 +235,12 @@ fn receive_first(control: impl AsFd) -> io::Result<Incoming> {
 fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        rustix::net::recvmsg(control, &mut [IoSliceMut::new(bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+    let received = rustix::net::recvmsg(
+        control,
+        &mut [IoSliceMut::new(bytes)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    );
     let len = received?.bytes;
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -256,9 +257,7 @@ fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
     let ZygoteReport::Forked { worker, ended } = report else { return Ok(Incoming::Report(report)) };
     let mut descriptors = descriptors.into_iter();
     match (descriptors.next(), descriptors.next()) {
-        (Some(socket), Some(pidfd)) => {
-            Ok(Incoming::Forked { worker, socket: UnixStream::from(socket), pidfd, ended })
-        }
+        (Some(socket), Some(pidfd)) => Ok(Incoming::Forked { worker, socket, pidfd, ended }),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a worker came without its descriptors")),
     }
 }

@@ -36,7 +36,7 @@ impl Sample {
         ];
         Self {
             call: request.resolve(&CATALOGUE).unwrap(),
-            pool: pool::Facts { cores: vec![CoreId(1)], layers, events: Vec::new() },
+            pool: pool::Facts { cores: vec![CoreId(1)], quick_cores: Vec::new(), layers, events: Vec::new() },
             measurement: measurement(),
             run: Run {
                 core: CoreId(1),

@@ -86,6 +86,15 @@ pub fn become_user(user: Uid) -> io::Result<()> {
     Ok(())
 }
 
+/// Yields to others on the same core; workers inherit it.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn be_nice(niceness: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    cerr(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) }).map(drop)
+}
+
 /// Gives up every capability, as a process in its own user namespace still has them there.
 ///
 /// # Errors

@@ -1,0 +1,45 @@
+# Shorthand for what CI does too: `.ci/run` holds the commands, so `just` need not be installed.
+
+# List the recipes.
+default:
+    @just --list
+
+# Everything CI does, in its order.
+ci:
+    .ci/run
+
+# Format the sources.
+format:
+    cargo fmt --all
+
+# Formatting, module docs, licences, lints and documentation: what fails fastest.
+check:
+    .ci/run format tidy licences lints docs
+
+# Build the service and its worker.
+build:
+    .ci/run build
+
+# Run every test.
+test:
+    .ci/run tests
+
+# Run the commands of README.md against a service.
+readme:
+    .ci/run readme
+
+# Serve on port 8081.
+serve *flags: build
+    target/x86_64-unknown-linux-gnu/release/webrunner serve {{flags}}
+
+# Measure functions of known latency, to see how true the harness is on this machine.
+chains *words:
+    cargo bench -p webrunner-worker --bench chains -- {{words}}
+
+# Licences, advisories, bans and sources; needs `cargo install cargo-deny --locked`.
+deny:
+    cargo deny --locked check
+
+# Rebuild the test objects; needs gcc, clang, NASM and Python.
+objects:
+    tests/objects/build
