@@ -17,6 +17,8 @@ pub enum Counting {
     RanOut(Box<Counts>),
     /// Not counted.
     Impossible(NotCountable),
+    /// The job did not ask for it.
+    NotAsked,
 }
 
 /// Exact counts over one call.
@@ -176,7 +178,7 @@ impl Counting {
     pub fn whole(&self) -> Option<&Counts> {
         match self {
             Self::Counted(counts) => Some(counts),
-            Self::RanOut(_) | Self::Impossible(_) => None,
+            Self::RanOut(_) | Self::Impossible(_) | Self::NotAsked => None,
         }
     }
 
@@ -187,7 +189,7 @@ impl Counting {
     pub(crate) fn check(&self) -> Result<(), ReplyError> {
         match self {
             Self::Counted(counts) | Self::RanOut(counts) => counts.check(),
-            Self::Impossible(_) => Ok(()),
+            Self::Impossible(_) | Self::NotAsked => Ok(()),
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct KernelWork {
     pub call: CallPlan,
     /// How much time to spend on a steady answer.
     pub effort: Effort,
+    /// Whether one more call is made to count what it executes, instruction by instruction.
+    pub counts: bool,
     /// Seed of [`Fill::Uniform`](crate::plan::Fill::Uniform).
     pub fill_seed: u64,
 }

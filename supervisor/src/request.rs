@@ -38,6 +38,8 @@ pub struct RunRequest<'a> {
     pub symbol: Option<Cow<'a, str>>,
     /// How much time to spend.
     pub effort: Effort,
+    /// Whether to count instructions; left to the effort if not said.
+    pub counts: Option<bool>,
     /// Form of the answer, if one is named.
     pub format: Option<Format>,
     /// The kernel's parameters.
@@ -58,13 +60,15 @@ impl<'a> RunRequest<'a> {
     /// # Errors
     /// As [`RunRequest::from_query`].
     pub fn from_pairs(pairs: Vec<Pair<'a>>) -> Result<Self, Problem> {
-        let (mut kernel, mut symbol, mut format, mut effort) = (None, None, None, Effort::Standard);
+        let (mut kernel, mut symbol, mut format, mut counts) = (None, None, None, None);
+        let mut effort = Effort::Standard;
         let mut parameters = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
             match &*name {
                 "kernel" => kernel = Some(value),
                 "_symbol" => symbol = Some(check_symbol(value)?),
                 "_effort" => effort = parse_effort(&value)?,
+                "_counts" => counts = Some(parse_counts(&value)?),
                 "_format" => format = Some(parse_format(&value)?),
                 option if option.starts_with('_') => {
                     return Err(Problem::UnknownOption { name: name.into_owned() });
@@ -73,7 +77,7 @@ impl<'a> RunRequest<'a> {
             }
         }
         let kernel = kernel.filter(|name| !name.is_empty()).ok_or(Problem::KernelMissing)?;
-        Ok(Self { kernel, symbol, effort, format, parameters })
+        Ok(Self { kernel, symbol, effort, counts, format, parameters })
     }
 
     /// Finds the kernel and settles its parameters.
@@ -91,6 +95,8 @@ impl<'a> RunRequest<'a> {
             flop: binding.work.flop,
             bytes: binding.work.bytes,
             effort: self.effort,
+            // A quick job takes little longer than the counting.
+            counts: self.counts.unwrap_or(self.effort != Effort::Quick),
             symbol: self.symbol.as_deref().map(str::to_owned),
         })
     }
@@ -111,6 +117,8 @@ pub struct Call<'k> {
     pub bytes: Option<u64>,
     /// How much time to spend.
     pub effort: Effort,
+    /// Whether to count instructions.
+    pub counts: bool,
     /// The function the client named.
     pub symbol: Option<String>,
 }
@@ -135,6 +143,7 @@ impl Call<'_> {
             entry: EntryRule { symbol: self.symbol.clone(), kernel: self.kernel.name().to_owned() },
             call: self.plan.clone(),
             effort: self.effort,
+            counts: self.counts,
             fill_seed: FILL_SEED,
         })
     }
@@ -150,6 +159,14 @@ pub fn parse_effort(name: &str) -> Result<Effort, Problem> {
         expected: "quick, standard or thorough",
         got: name.to_owned(),
     })
+}
+
+fn parse_counts(word: &str) -> Result<bool, Problem> {
+    match word {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(Problem::BadOption { name: "_counts", expected: "yes or no", got: word.to_owned() }),
+    }
 }
 
 fn parse_format(name: &str) -> Result<Format, Problem> {
@@ -216,6 +233,17 @@ fn hex_digit(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quick_jobs_are_counted_only_when_asked() {
+        let catalogue = Catalogue::builtin().unwrap();
+        let counts = |options: &str| {
+            let query = format!("kernel=playground{options}");
+            RunRequest::from_query(&query).unwrap().resolve(&catalogue).unwrap().counts
+        };
+        assert!(counts("") && counts("&_effort=thorough") && counts("&_effort=quick&_counts=yes"));
+        assert!(!counts("&_effort=quick") && !counts("&_counts=no"));
+    }
     use crate::problem::Kind;
 
     fn kind(query: &str) -> Kind {
@@ -242,6 +270,7 @@ mod tests {
     fn options_the_service_does_not_know_are_refused() {
         assert_eq!(kind("kernel=sdot&_efort=quick"), Kind::UnknownOption);
         assert_eq!(kind("kernel=sdot&_effort=fast"), Kind::BadOption);
+        assert_eq!(kind("kernel=sdot&_counts=1"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_format=xml"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_symbol="), Kind::BadOption);
     }

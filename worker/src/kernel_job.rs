@@ -107,7 +107,7 @@ pub fn run<'a>(
     let outcome = match load_and_measure(work, seed, object, counters, meter) {
         Ok((measurement, uncounted)) => {
             let outcome = Outcome::Measured(Box::new(measurement));
-            return Done { outcome, uncounted: Some(uncounted) };
+            return Done { outcome, uncounted };
         }
         Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
         Err(Stop::Failed(failure)) => Outcome::Failed(failure),
@@ -121,7 +121,7 @@ fn load_and_measure<'a>(
     object: &[u8],
     counters: &mut OpenCounters,
     meter: &mut Meter,
-) -> Result<(Measurement, Uncounted<'a>), Stop> {
+) -> Result<(Measurement, Option<Uncounted<'a>>), Stop> {
     let mut draw = Draw::new(seed);
     let started = ticks();
     work.call.check()?;
@@ -149,7 +149,7 @@ fn load_and_measure<'a>(
         cycles: measured.cycles,
         counters: name_events(counters, measured.counters),
         // Sent as it is if the counted call raises a signal.
-        counts: Counting::Impossible(NotCountable::Faulted),
+        counts: if pass.is_some() { Counting::Impossible(NotCountable::Faulted) } else { Counting::NotAsked },
         findings: measured.findings,
         phases: Phases {
             load_ns: meter.nanoseconds(started, loaded).saturating_sub(prepared_ns),
@@ -158,7 +158,8 @@ fn load_and_measure<'a>(
             count_ns: prepared_ns,
         },
     };
-    Ok((measurement, Uncounted { pass, call, work, buffers, regions, prepared_ns }))
+    let uncounted = pass.map(|pass| Uncounted { pass, call, work, buffers, regions, prepared_ns });
+    Ok((measurement, uncounted))
 }
 
 /// An object in its place.
@@ -168,7 +169,8 @@ struct Loaded {
     function: u64,
     /// Where its stack is to be.
     stack: Range<usize>,
-    pass: Pass,
+    /// `None` if the job does not ask for counts.
+    pass: Option<Pass>,
     /// Nanoseconds that preparing the pass took.
     prepared_ns: u64,
 }
@@ -193,12 +195,23 @@ fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8], meter: &Meter) -> Resu
     })?;
     let function = base as u64 + entry.offset;
     let started = ticks();
-    let pass = prepare_count(&mut regions, function, arena::place_copy(base), work, meter)?;
+    let copy = arena::place_copy(base);
+    let copy_end = copy.end;
+    let pass = match work.counts {
+        true => Some(prepare_count(&mut regions, function, copy, work, meter)?),
+        false => None,
+    };
     let prepared_ns = meter.nanoseconds(started, ticks());
     for (rights, region) in regions {
         protect(rights, region)?;
     }
-    Ok(Loaded { entry, function, stack: arena::place_stack(pass.start()), pass, prepared_ns })
+    Ok(Loaded {
+        entry,
+        function,
+        stack: arena::place_stack(pass.as_ref().map_or(copy_end, Pass::start)),
+        pass,
+        prepared_ns,
+    })
 }
 
 /// Analyses the code that was linked, and writes its counting copy in `room`.

@@ -48,6 +48,7 @@ fn call<'k>(args: &RunArgs, catalogue: &'k Catalogue) -> Result<Call<'k>, Failur
         symbol: args.symbol.as_deref().map(Cow::Borrowed),
         effort: parse_effort(&args.effort)
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
+        counts: None,
         format: None,
         parameters,
     };
