@@ -4,8 +4,8 @@
 //! contents are taken as often as it ran. The method is that of BHive and of the first dynamic instrumentation tools, kept
 //! small: no trace, no compilation at run time.
 //!
-//! Runs inside a locked worker on hostile bytes: no system call, no panic, bounded work, and a few hundred KiB of the
-//! fixed heap for the largest function that is taken (see [`MAX_STEPS`]).
+//! Runs inside a locked worker on hostile bytes: no system call, no panic, bounded work, and under 4 MiB of the fixed
+//! heap for the largest function that is taken (see [`MAX_STEPS`]); a small one takes 20 KiB.
 //!
 //! # Layout
 //!
@@ -37,8 +37,8 @@ pub use features::{Features, missing};
 pub use totals::totals;
 pub use walk::{Analysis, Facts, MAX_BLOCKS, MAX_STEPS, MAX_TEXT_BYTES, Text, analyse};
 
-/// A few instructions of the common kinds: `vfmadd231ps ymm0, ymm1, [rdi]; vmovups [rdi], ymm0; addsd xmm0, [rip]; push rax;
-/// jmp rax; dec rcx; jnz` to the first; `call` of the first; `ret`.
+/// Instructions of each encoding and each kind of branch: `vfmadd231ps ymm0, ymm1, [rdi]`, `vmovups [rdi], ymm0`,
+/// `addsd xmm0, [rip]`, `push rax`, `jne`, `jmp rax`, `dec rcx`, `jne`, `call`, `vaddps zmm0, zmm0, zmm0`, `nop`, `nop`, `ret`.
 const REHEARSED: [u8; 41] = [
     0xc4, 0xe2, 0x75, 0xb8, 0x07, 0xc5, 0xfc, 0x11, 0x07, 0xf2, 0x0f, 0x58, 0x05, 0, 0, 0, 0, 0x50, 0x75,
     0x02, 0xff, 0xe0, 0x48, 0xff, 0xc9, 0x75, 0xe5, 0xe8, 0xe0, 0xff, 0xff, 0xff, 0x62, 0xf1, 0x7c, 0x48,
