@@ -4,7 +4,7 @@
 //! caches as if nobody had counted. So the counts are of a call that finds buffers filled afresh (those the function writes)
 //! but the object's own data as earlier calls left them.
 //!
-//! For a function of a hundred instructions it takes a warm process 7 µs and a worker, which does it once, some 35: the
+//! For a function of a hundred instructions it takes a warm process 6 µs and a worker, which does it once, some 35: the
 //! rest is page faults and two system calls. That is why a quick job is counted only if it asks.
 
 use std::ops::Range;
