@@ -15,6 +15,7 @@ pub const GUARD: usize = 64 << 10;
 
 /// Bytes of the stack a function runs on.
 pub const STACK_BYTES: usize = 8 << 20;
+const _: () = assert!(STACK_BYTES <= memory::LONGEST_IN_IMAGE_ARENA);
 
 /// Largest extra gap, in pages, drawn before each place.
 const MAX_GAP_PAGES: u64 = 1 << 12;
