@@ -206,3 +206,60 @@ impl Counters for OpenCounters {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A descriptor that is not open, so that reading it gives nothing.
+    const NOT_OPEN: i32 = -1;
+
+    fn opened(groups: &[(u16, usize)]) -> OpenCounters {
+        let mut open = OpenCounters::default();
+        for &(first_event, members) in groups {
+            open.add(OpenGroup { leader: NOT_OPEN, first_event, members });
+        }
+        open
+    }
+
+    #[test]
+    fn a_reading_keeps_the_zygotes_number_when_a_group_before_it_is_missing() {
+        // Events 0 and 1 could not be opened.
+        let open = opened(&[(2, 2), (4, 1)]);
+        assert_eq!(open.len(), 3);
+        assert_eq!([0, 1, 2, 3].map(|index| open.event(index)), [Some(2), Some(3), Some(4), None]);
+    }
+
+    #[test]
+    fn nothing_open_is_no_event() {
+        let open = OpenCounters::default();
+        assert_eq!((open.len(), open.event(0)), (0, None));
+    }
+
+    #[test]
+    fn more_groups_than_there_is_room_for_are_left_out() {
+        let groups: Vec<_> = (0..MAX_GROUPS as u16 + 1).map(|number| (number, 1)).collect();
+        assert_eq!(opened(&groups).len(), MAX_GROUPS);
+    }
+
+    #[test]
+    fn a_group_that_gives_no_reading_reads_as_one_that_never_ran() {
+        let stale = Reading { value: 7, time_enabled: 7, time_running: 7 };
+        let mut readings = [stale; 3];
+        opened(&[(0, 2)]).read(&mut readings);
+        assert!(readings[..2].iter().all(|reading| (reading.value, reading.time_running) == (0, 0)));
+        assert_eq!(readings[2].value, stale.value);
+    }
+
+    #[test]
+    fn every_event_is_counted_or_says_why_not() {
+        let table = EventTable::probe();
+        assert_eq!(table.events().len(), 4);
+        for group in &table.groups {
+            let missing = group.rows.iter().filter(|row| row.event.missing.is_some()).count();
+            assert!(missing == 0 || missing == group.rows.len(), "a group is counted whole or not at all");
+            assert!(group.rows.len() <= MAX_GROUP);
+        }
+        assert!(table.events().iter().all(|event| event.missing.as_ref().is_none_or(|why| !why.is_empty())));
+    }
+}

@@ -35,67 +35,238 @@ impl Bump {
         Self { space: Space(UnsafeCell::new([0; BYTES])) }
     }
 
-    fn start(&self) -> usize {
-        self.space.0.get() as usize
-    }
-
-    /// The top of the heap as an offset, if `block` ends there.
-    fn is_last(&self, block: *mut u8, size: usize) -> bool {
-        block as usize + size == self.start() + USED.load(Ordering::Relaxed)
+    fn stack(&self) -> Stack<'_> {
+        Stack { start: self.space.0.get().cast(), bytes: BYTES, used: &USED }
     }
 }
 
-// SAFETY: blocks come from one array, aligned, disjoint while live, and within bounds by checked arithmetic.
+// SAFETY: the array is the allocator's alone, and one thread uses it at a time.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let used = USED.load(Ordering::Relaxed);
-        let top = self.start() + used;
-        let Some(address) = top.checked_next_multiple_of(layout.align()) else { return ptr::null_mut() };
-        match (address - self.start()).checked_add(layout.size()) {
-            Some(end) if end <= BYTES => {
-                USED.store(end, Ordering::Relaxed);
-                address as *mut u8
+        self.stack().alloc(layout)
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as asked of us.
+        unsafe { self.stack().dealloc(block, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // What is handed out is always zero.
+        self.stack().alloc(layout)
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: as asked of us.
+        unsafe { self.stack().realloc(block, layout, new_size) }
+    }
+}
+
+/// Memory handed out from the bottom. Invariant: every byte above the first `used` is zero.
+struct Stack<'a> {
+    start: *mut u8,
+    bytes: usize,
+    used: &'a AtomicUsize,
+}
+
+impl Stack<'_> {
+    /// Bytes below `block`, which is one of this memory's.
+    fn offset(&self, block: *mut u8) -> usize {
+        block as usize - self.start as usize
+    }
+
+    fn is_last(&self, block: *mut u8, size: usize) -> bool {
+        self.offset(block) + size == self.used.load(Ordering::Relaxed)
+    }
+
+    /// A block of zeroes, disjoint from all others that live; null if there is no room.
+    fn alloc(&self, layout: Layout) -> *mut u8 {
+        let start = self.start as usize;
+        let top = start + self.used.load(Ordering::Relaxed);
+        let end = |address: usize| (address - start).checked_add(layout.size());
+        match top.checked_next_multiple_of(layout.align()).map(|address| (address - start, end(address))) {
+            Some((offset, Some(end))) if end <= self.bytes => {
+                self.used.store(end, Ordering::Relaxed);
+                self.start.wrapping_add(offset)
             }
             _ => ptr::null_mut(),
         }
     }
 
+    /// # Safety
+    /// `block` was handed out with `layout` and lives; it does not after this.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller gives a live block of this size.
         unsafe { ptr::write_bytes(block, 0, layout.size()) };
         if self.is_last(block, layout.size()) {
-            USED.store(block as usize - self.start(), Ordering::Relaxed);
+            self.used.store(self.offset(block), Ordering::Relaxed);
         }
     }
 
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as asked of us. Memory above the cursor is fresh or was wiped.
-        unsafe { self.alloc(layout) }
-    }
-
+    /// # Safety
+    /// `block` was handed out with `layout` and lives; `new_size` with its alignment is a valid layout. Unless the result is null,
+    /// `block` does not live after this.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if self.is_last(block, layout.size()) {
-            let Some(end) = (block as usize - self.start()).checked_add(new_size) else {
-                return ptr::null_mut();
-            };
-            if end > BYTES {
-                return ptr::null_mut();
+        let last = self.is_last(block, layout.size());
+        if new_size <= layout.size() {
+            // SAFETY: the tail of a live block.
+            unsafe { ptr::write_bytes(block.add(new_size), 0, layout.size() - new_size) };
+            if last {
+                self.used.store(self.offset(block) + new_size, Ordering::Relaxed);
             }
-            if new_size < layout.size() {
-                // SAFETY: the tail of a live block.
-                unsafe { ptr::write_bytes(block.add(new_size), 0, layout.size() - new_size) };
-            }
-            USED.store(end, Ordering::Relaxed);
             return block;
         }
-        // SAFETY: the caller vouches that alignment and new size make a valid layout, and for the block.
+        if last {
+            return match self.offset(block).checked_add(new_size) {
+                Some(end) if end <= self.bytes => {
+                    self.used.store(end, Ordering::Relaxed);
+                    block
+                }
+                _ => ptr::null_mut(),
+            };
+        }
+        // SAFETY: the caller vouches for the layout and for the block, and the new block overlaps no live one.
         unsafe {
             let fresh = self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
             if !fresh.is_null() {
-                ptr::copy_nonoverlapping(block, fresh, layout.size().min(new_size));
+                ptr::copy_nonoverlapping(block, fresh, layout.size());
                 self.dealloc(block, layout);
             }
             fresh
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SIZE: usize = 4096;
+
+    #[repr(align(64))]
+    struct Memory([u8; SIZE]);
+
+    /// A live block, and the byte it is filled with.
+    struct Block {
+        at: *mut u8,
+        layout: Layout,
+        mark: u8,
+    }
+
+    impl Block {
+        fn bytes(&mut self) -> &mut [u8] {
+            // SAFETY: the test's blocks are live and disjoint; that they are is what is tested, on memory of the test's own.
+            unsafe { std::slice::from_raw_parts_mut(self.at, self.layout.size()) }
+        }
+    }
+
+    /// An operation; indices are taken modulo the number of live blocks.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Alloc { size: usize, align: usize },
+        Realloc { index: usize, size: usize },
+        Dealloc { index: usize },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let size = prop_oneof![4 => 1..300_usize, 1 => 1..2 * SIZE];
+        prop_oneof![
+            3 => (size.clone(), 0..8_u32).prop_map(|(size, log)| Step::Alloc { size, align: 1 << log }),
+            3 => (any::<usize>(), size).prop_map(|(index, size)| Step::Realloc { index, size }),
+            3 => any::<usize>().prop_map(|index| Step::Dealloc { index }),
+        ]
+    }
+
+    /// Does one step as a program would, and checks what it got.
+    fn apply(heap: &Stack<'_>, blocks: &mut Vec<Block>, step: &Step, mark: u8) {
+        match *step {
+            Step::Alloc { size, align } => {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                let at = heap.alloc(layout);
+                if at.is_null() {
+                    return;
+                }
+                let mut block = Block { at, layout, mark };
+                assert!((at as usize).is_multiple_of(align));
+                assert!(block.bytes().iter().all(|&byte| byte == 0), "memory handed out is not zero");
+                block.bytes().fill(mark);
+                blocks.push(block);
+            }
+            Step::Realloc { index, size } if !blocks.is_empty() => {
+                let index = index % blocks.len();
+                let block = &mut blocks[index];
+                let old = block.layout;
+                // SAFETY: the block lives and was handed out with this layout; the new size is small and not 0.
+                let at = unsafe { heap.realloc(block.at, old, size) };
+                assert!(!at.is_null() || size > old.size(), "a block could not be made smaller");
+                if at.is_null() {
+                    return;
+                }
+                (block.at, block.layout) = (at, Layout::from_size_align(size, old.align()).unwrap());
+                assert!((at as usize).is_multiple_of(old.align()));
+                let (mark, kept) = (block.mark, old.size().min(size));
+                assert!(block.bytes()[..kept].iter().all(|&byte| byte == mark), "contents were lost");
+                assert!(block.bytes()[kept..].iter().all(|&byte| byte == 0), "the new part is not zero");
+                block.bytes().fill(mark);
+            }
+            Step::Dealloc { index } if !blocks.is_empty() => {
+                let block = blocks.swap_remove(index % blocks.len());
+                // SAFETY: the block lives and was handed out with this layout.
+                unsafe { heap.dealloc(block.at, block.layout) };
+            }
+            Step::Realloc { .. } | Step::Dealloc { .. } => {}
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_are_zero_at_first_keep_what_is_theirs_and_leave_nothing(
+            steps in prop::collection::vec(step(), 1..200),
+        ) {
+            let mut memory = Box::new(Memory([0; SIZE]));
+            let start = memory.0.as_mut_ptr();
+            let used = AtomicUsize::new(0);
+            let heap = Stack { start, bytes: SIZE, used: &used };
+            let mut blocks = Vec::new();
+            for (number, step) in steps.iter().enumerate() {
+                apply(&heap, &mut blocks, step, (number % 255 + 1) as u8);
+                for block in &mut blocks {
+                    let mark = block.mark;
+                    prop_assert!(block.bytes().iter().all(|&byte| byte == mark), "blocks overlap");
+                }
+            }
+            while let Some(block) = blocks.pop() {
+                // SAFETY: the block lives and was handed out with this layout.
+                unsafe { heap.dealloc(block.at, block.layout) };
+            }
+            // SAFETY: `start` points to `SIZE` bytes that live.
+            let left = unsafe { std::slice::from_raw_parts(start, SIZE) };
+            prop_assert!(left.iter().all(|&byte| byte == 0), "something was left behind");
+        }
+    }
+
+    #[test]
+    fn memory_freed_from_the_top_is_handed_out_again() {
+        let mut memory = Box::new(Memory([0; SIZE]));
+        let used = AtomicUsize::new(0);
+        let heap = Stack { start: memory.0.as_mut_ptr(), bytes: SIZE, used: &used };
+        let whole = Layout::from_size_align(SIZE, 1).unwrap();
+        let first = heap.alloc(whole);
+        assert!(!first.is_null() && heap.alloc(Layout::new::<u8>()).is_null());
+        // SAFETY: the block lives and was handed out with this layout.
+        unsafe { heap.dealloc(first, whole) };
+        assert_eq!(heap.alloc(whole), first);
+    }
+
+    #[test]
+    fn sizes_whose_sum_overflows_are_refused() {
+        let mut memory = Box::new(Memory([0; SIZE]));
+        let used = AtomicUsize::new(0);
+        let heap = Stack { start: memory.0.as_mut_ptr(), bytes: SIZE, used: &used };
+        assert!(heap.alloc(Layout::from_size_align(isize::MAX as usize, 1).unwrap()).is_null());
+        assert!(heap.alloc(Layout::from_size_align(8, 1 << 62).unwrap()).is_null());
+        assert_eq!(used.load(Ordering::Relaxed), 0);
     }
 }

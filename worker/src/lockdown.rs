@@ -105,7 +105,7 @@ pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
 /// # Errors
 /// See [`LockdownError`].
 pub fn install_filter() -> Result<(), LockdownError> {
-    let rules = policy::rules(&[memory::IMAGE_ARENA, memory::buffer_arena()]);
+    let rules = policy::rules(&memory::arenas());
     let mut program = policy::compile(&rules)?;
     let installed = keyed::seal(&mut program, |program| {
         seccompiler::apply_filter(program).map_err(|error| match error {

@@ -4,10 +4,9 @@
 //! calls with one need the secret in their sixth argument (see [`keyed`](crate::sys::keyed)). Anything else raises
 //! SIGSYS, which a handler reports; a call through another architecture's gate kills the process.
 //!
-//! Descriptors, commands and flags are compared as 32 bits, because the kernel looks at no more; lengths and addresses as 64.
+//! Arguments that the kernel takes as 32 bits (descriptors, commands, most flags) are compared as 32; the rest as 64.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -17,6 +16,7 @@ use webrunner_protocol::frame::ReplyHeader;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 
 use crate::sys::keyed::{FORK_FLAGS, Key};
+use crate::sys::memory::Arena;
 use crate::sys::{fd, perf};
 
 /// What one argument must be.
@@ -52,7 +52,7 @@ const KEY_ARGUMENT: u8 = 5;
 
 /// Every rule, for job memory in `arenas`.
 #[must_use]
-pub fn rules(arenas: &[Range<usize>]) -> Vec<Rule> {
+pub fn rules(arenas: &[Arena]) -> Vec<Rule> {
     let mut rules = open_rules();
     rules.extend(setup_rules());
     for arena in arenas {
@@ -63,10 +63,10 @@ pub fn rules(arenas: &[Range<usize>]) -> Vec<Rule> {
                 call: libc::SYS_mprotect,
                 key: Some(Key::Load),
                 tests: vec![
-                    Test::AtLeast(0, arena.start as u64),
-                    Test::AtMost(0, arena.end as u64 - 1),
-                    Test::AtMost(1, arena.len() as u64),
-                    Test::Is(2, protection as u32),
+                    Test::AtLeast(0, arena.range.start as u64),
+                    Test::AtMost(0, arena.range.end as u64 - 1),
+                    Test::AtMost(1, arena.longest as u64),
+                    Test::IsLong(2, protection as u64),
                 ],
                 reason: "open a part of the job's memory, or take write access from it; never both W and X",
             });
@@ -160,7 +160,7 @@ fn setup_rules() -> Vec<Rule> {
         ),
         keyed(
             libc::SYS_perf_event_open,
-            vec![Test::Is(1, 0), Test::Is(2, u32::MAX), Test::Is(4, perf::CLOSE_ON_EXEC)],
+            vec![Test::Is(1, 0), Test::Is(2, u32::MAX), Test::IsLong(4, perf::CLOSE_ON_EXEC.into())],
             "worker: open counters on itself",
         ),
     ]

@@ -87,8 +87,9 @@ pub fn create() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     let bytes = size_of::<Vault>();
+    // The call itself: a C library may draw in user space, from a state that stays in memory.
     // SAFETY: the page holds at least `bytes` writable bytes.
-    if unsafe { libc::getrandom(page, bytes, 0) } != bytes as isize {
+    if unsafe { libc::syscall(libc::SYS_getrandom, page, bytes, 0) } != bytes as libc::c_long {
         return Err(io::Error::last_os_error());
     }
     VAULT.store(page.cast(), Ordering::Relaxed);
@@ -128,14 +129,26 @@ fn patch(program: &mut [seccompiler::sock_filter], key: Key) -> bool {
         }
         // The high half is compared by the nearest earlier instruction that holds it.
         let Some(before) = (at.saturating_sub(4)..at).rev().find(|&i| program[i].k == high) else { continue };
-        // SAFETY: `slot` points into the vault; the key goes from there to the program through one register.
+        // SAFETY: `slot` points to the two halves of a key in the vault, low half first.
         unsafe {
-            program[at].k = ptr::read_volatile(halves);
-            program[before].k = ptr::read_volatile(halves.add(1));
+            copy_half(halves, &mut program[at].k);
+            copy_half(halves.add(1), &mut program[before].k);
         }
         found = true;
     }
     found
+}
+
+/// Copies half a key through a register that is cleared at once: a copy the compiler knows of could be spilled.
+///
+/// # Safety
+/// `from` may be read.
+unsafe fn copy_half(from: *const u32, to: &mut u32) {
+    // SAFETY: the caller vouches for `from`; `to` is an exclusive reference.
+    unsafe {
+        asm!("mov {half:e}, [{from}]", "mov [{to}], {half:e}", "xor {half:e}, {half:e}",
+             half = out(reg) _, from = in(reg) from, to = in(reg) to, options(nostack));
+    }
 }
 
 /// Overwrites the stack below the caller, where a key may have been spilled.

@@ -8,6 +8,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use webrunner_protocol::limits::{MAX_BUFFER_BYTES, MAX_IMAGE_BYTES};
+
 use super::Errno;
 use super::keyed::{self, Key};
 
@@ -17,25 +19,57 @@ pub const PAGE: usize = 4096;
 /// Where images lie: below 2 GiB, so that 32-bit absolute relocations fit, and above the first 256 MiB.
 pub const IMAGE_ARENA: Range<usize> = 0x1000_0000..0x7000_0000;
 
-/// Bytes of the arena for buffers and stacks.
+/// Bytes of the longest range that is opened in the image arena.
+pub const LONGEST_IN_IMAGE_ARENA: usize = MAX_IMAGE_BYTES as usize;
+
+/// Bytes of the arena for buffers.
 pub const BUFFER_ARENA_BYTES: usize = 64 << 30;
+
+/// An arena, as the filter knows it.
+///
+/// A filter cannot add, so it looks at where a range starts and how long it is, each by itself. What starts at the very end of an
+/// arena must therefore still end in memory that is reserved: [`reserve`] adds a tail of `longest` bytes to each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arena {
+    /// Addresses of job memory.
+    pub range: Range<usize>,
+    /// Bytes of the longest range that is opened in one go; whole pages.
+    pub longest: usize,
+}
+
+impl Arena {
+    fn reserved_bytes(&self) -> usize {
+        self.range.len() + self.longest
+    }
+}
 
 static BUFFER_ARENA_START: AtomicUsize = AtomicUsize::new(0);
 
-/// Where buffers and stacks lie; empty before [`reserve`].
+/// Where buffers lie; empty before [`reserve`].
 #[must_use]
 pub fn buffer_arena() -> Range<usize> {
     let start = BUFFER_ARENA_START.load(Ordering::Relaxed);
     if start == 0 { 0..0 } else { start..start + BUFFER_ARENA_BYTES }
 }
 
-/// Reserves both arenas. Called once, by the zygote.
+/// Both arenas. The longest range is the largest segment an image can have, and the largest buffer a plan can.
+#[must_use]
+pub fn arenas() -> [Arena; 2] {
+    [
+        Arena { range: IMAGE_ARENA, longest: LONGEST_IN_IMAGE_ARENA },
+        Arena { range: buffer_arena(), longest: MAX_BUFFER_BYTES as usize },
+    ]
+}
+
+/// Reserves both arenas and their tails. Called once, by the zygote.
 ///
 /// # Errors
 /// If the address space is taken or limited.
 pub fn reserve() -> io::Result<()> {
-    map_closed(IMAGE_ARENA.start, IMAGE_ARENA.len())?;
-    BUFFER_ARENA_START.store(map_closed(0, BUFFER_ARENA_BYTES)?, Ordering::Relaxed);
+    let [images, buffers] = arenas();
+    map_closed(images.range.start, images.reserved_bytes())?;
+    let start = map_closed(0, BUFFER_ARENA_BYTES + buffers.longest)?;
+    BUFFER_ARENA_START.store(start, Ordering::Relaxed);
     Ok(())
 }
 
@@ -70,7 +104,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// Opens `range`, which must be page-aligned, not empty and inside an arena.
+    /// Opens `range`, which must be page-aligned, not empty, inside an arena and no longer than any there may be.
     ///
     /// # Safety
     /// The range was not opened before in this process.
@@ -78,10 +112,12 @@ impl Region {
     /// # Errors
     /// `EINVAL` for a range that is not as described, else the kernel's error number.
     pub unsafe fn open(range: Range<usize>) -> Result<Self, Errno> {
-        let inside = |arena: Range<usize>| arena.start <= range.start && range.end <= arena.end;
+        let fits = |arena: &Arena| {
+            arena.range.start <= range.start && range.end <= arena.range.end && range.len() <= arena.longest
+        };
         let aligned =
             range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE) && range.start < range.end;
-        if !aligned || !(inside(IMAGE_ARENA) || inside(buffer_arena())) {
+        if !aligned || !arenas().iter().any(fits) {
             return Err(Errno(libc::EINVAL));
         }
         let region = Self { address: range.start, bytes: range.len() };
