@@ -44,6 +44,11 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
+/// Who may look into a process: the kernel gives the entries of one that cannot be dumped to root.
+fn owner(process: Process) -> u32 {
+    fs::metadata(process.path("environ")).expect("an entry").uid()
+}
+
 /// Says why a test proves nothing here.
 fn skipped(reason: &str) {
     eprintln!("skipped: {reason}");
@@ -118,9 +123,7 @@ fn a_worker_has_no_privileges_and_can_gain_none() {
 fn a_worker_is_closed_to_all_but_root() {
     let service = service();
     for process in service.workers().into_iter().chain(service.zygotes()) {
-        let owner = fs::metadata(process.path("environ")).expect("an entry").uid();
-        // The kernel gives the entries of a process that cannot be dumped to root.
-        assert_eq!(owner, 0, "{process:?}");
+        assert_eq!(owner(process), 0, "{process:?}");
         assert!(process.status("Uid").is_some_and(|users| !users.starts_with("0\t")), "{process:?}");
     }
 }
@@ -236,6 +239,7 @@ fn is_isolated_as_nobody(service: &Service) {
         assert!(in_force.contains(&json!(layer)) || explained(layer), "{layer} is not told of: {machine}");
     }
     let worker = service.workers()[0];
+    assert_eq!(owner(worker), 0);
     assert!(worker.status("Uid").is_some_and(|users| users.starts_with("65534\t")));
     assert_eq!(worker.status("CapEff").as_deref(), Some("0000000000000000"));
     assert_eq!(worker.status("Seccomp").as_deref(), Some("2"));
