@@ -14,6 +14,8 @@
 //! - [`heap`]: the allocator, since a locked worker can map nothing.
 //! - [`sys`]: system calls and raw memory, fenced.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod arena;
 pub mod clock;
 pub mod counters;

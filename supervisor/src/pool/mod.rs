@@ -6,13 +6,13 @@
 //!
 //! # Layout
 //!
-//! - [`zygote`]: the process that forks, and the messages with it.
-//! - [`slot`]: one core: its waiting workers and the one that runs.
-//! - [`keeper`]: the task that keeps one slot's zygote alive and its workers in supply.
-//! - [`queue`]: who gets a worker next.
-//! - [`readable`]: a socket that is waited on for reading only.
-//! - [`exchange`]: the conversation with a worker.
-//! - [`outcome`]: what is said about a job that has ended.
+//! - `zygote`: the process that forks, and the messages with it.
+//! - `slot`: one core: its waiting workers and the one that runs.
+//! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
+//! - `queue`: who gets a worker next.
+//! - `readable`: a socket that is waited on for reading only.
+//! - `exchange`: the conversation with a worker.
+//! - `outcome`: what is said about a job that has ended.
 
 mod exchange;
 mod keeper;
