@@ -161,10 +161,14 @@ fn an_object_sent_in_chunks_is_refused_once_it_is_too_large() {
 }
 
 #[test]
-fn an_object_as_large_as_any_may_be_is_read() {
+fn objects_as_large_as_any_may_be_are_handed_over_whole() {
     let service = Service::start();
-    let answer = Request::post("/here/run?kernel=playground", &vec![0; MOST_BYTES]).send(service.address());
-    assert_eq!(kind(&answer), is(422, "bad-object"));
+    // More than a socket holds at once, and again and again: what a lost wake-up costs comes by chance.
+    for _ in 0..50 {
+        let answer =
+            Request::post("/here/run?kernel=playground", &vec![0; MOST_BYTES]).send(service.address());
+        assert_eq!(kind(&answer), is(422, "bad-object"));
+    }
 }
 
 #[test]
