@@ -1,1 +1,24 @@
-//! Harness.
+//! What the whole-program tests share: real executables, real HTTP over loopback, real workers.
+//!
+//! The tests see the program only as its users do: flags, files, HTTP, signals and `/proc`. Nothing here depends on the
+//! crates under test, so a mistake shared by both sides of an interface shows. Everything panics with what was expected
+//! and what came: a harness that goes on after a surprise tests nothing.
+//!
+//! # Layout
+//!
+//! - [`executables`]: the programs, built once in the profile of the test.
+//! - [`service`]: a running service, and commands that run to their end.
+//! - [`http`]: a client that can also be slow, rude and wrong.
+//! - [`jobs`]: posting objects, and whether a good one is still measured right.
+//! - [`objects`]: the committed objects, and the table that describes them.
+//! - [`processes`]: what `/proc` tells of the service's processes.
+//! - [`wait`]: waiting for what must come about, without guessing how long it takes.
+#![forbid(unsafe_code)]
+
+pub mod executables;
+pub mod http;
+pub mod jobs;
+pub mod objects;
+pub mod processes;
+pub mod service;
+pub mod wait;

@@ -33,7 +33,7 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         match error {
-            ConfigError::Worker { .. } => Self::Other(error.to_string()),
+            ConfigError::Worker { .. } | ConfigError::NoWorker(_) => Self::Other(error.to_string()),
             _ => Self::Usage(error.to_string()),
         }
     }
@@ -95,6 +95,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::pool::LaunchError;
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot open {name}")]
@@ -127,8 +128,10 @@ mod tests {
 
     #[test]
     fn a_missing_worker_is_no_fault_of_the_command_line() {
-        let missing = ConfigError::Worker { path: "/x".into() };
-        assert!(matches!(Failure::from(missing), Failure::Other(_)));
+        let named = ConfigError::Worker { path: "/x".into() };
+        assert!(matches!(Failure::from(named), Failure::Other(_)));
+        let found_nowhere = LaunchError::NoExecutable { looked: Vec::new() };
+        assert!(matches!(Failure::from(ConfigError::from(found_nowhere)), Failure::Other(_)));
         let wrong = ConfigError::Isolation { got: "x".into() };
         assert!(matches!(Failure::from(wrong), Failure::Usage(_)));
     }

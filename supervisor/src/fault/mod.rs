@@ -34,8 +34,12 @@ impl FaultReport {
             FaultCause::Signal { signal, code, address, place } => (signal, code, address, place),
             FaultCause::SystemCall { .. } | FaultCause::CpuTime => (0, 0, 0, DataPlace::Elsewhere),
         };
-        // Only these carry a data address, and a general-protection fault (SI_KERNEL) carries none.
-        let has_address = matches!(signal, signal::SIGSEGV | signal::SIGBUS) && code != signal::SI_KERNEL;
+        // Only these carry a data address; a general-protection fault and an alignment check carry none.
+        let has_address = match signal {
+            signal::SIGSEGV => code != signal::SI_KERNEL,
+            signal::SIGBUS => code != signal::SI_KERNEL && code != signal::BUS_ADRALN,
+            _ => false,
+        };
         Self {
             fault: *fault,
             signal,
@@ -149,6 +153,18 @@ mod tests {
         let report = FaultReport::new(&fault(cause, &[0xf4]), &CallNames::default());
         assert_eq!(report.members()["address"], Value::Null);
         assert!(report.sentence().contains("`hlt`"), "{}", report.sentence());
+    }
+
+    #[test]
+    fn an_alignment_check_claims_no_null_pointer() {
+        let cause = FaultCause::Signal { signal: 7, code: 1, address: 0, place: DataPlace::Null };
+        let report = FaultReport::new(&fault(cause, &[0x8b, 0x00]), &CallNames::default());
+        assert_eq!(report.members()["address"], Value::Null);
+        assert!(
+            report.sentence().starts_with("SIGBUS (misaligned address), raised by"),
+            "{}",
+            report.sentence()
+        );
     }
 
     #[test]

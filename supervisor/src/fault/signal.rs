@@ -9,6 +9,9 @@ const SIGFPE: i32 = 8;
 /// `si_code` of faults the kernel describes no further: general protection, `int3`, stack faults.
 pub(super) const SI_KERNEL: i32 = 128;
 
+/// `si_code` of SIGBUS for a misaligned access with AC set; x86 kernels give no address with it.
+pub(super) const BUS_ADRALN: i32 = 1;
+
 /// A signal's name, or its number for those without one.
 #[must_use]
 pub fn signal_name(signal: i32) -> String {
@@ -46,7 +49,7 @@ pub(super) fn code_words(signal: i32, code: i32) -> &'static str {
             "general protection: a non-canonical address, a misaligned vector access or a \
                                  privileged instruction"
         }
-        (SIGBUS, 1) => "misaligned address",
+        (SIGBUS, BUS_ADRALN) => "misaligned address",
         (SIGBUS, 2) => "no memory behind that address",
         (SIGBUS, SI_KERNEL) => "stack segment fault: a non-canonical stack address",
         (SIGILL, 1..=3) => "illegal instruction",

@@ -87,7 +87,7 @@ impl Queue {
             let at_once = if this.waiting.is_empty() { this.take(need) } else { None };
             match at_once {
                 Some(grant) => return Ok(Lease { queue: Rc::clone(queue), grant }),
-                None if this.is_full() => return Err(this.full()),
+                None if !this.has_room(need.profile) => return Err(this.full()),
                 None => {
                     let (hand_over, receiver) = oneshot::channel();
                     this.waiting.push_back(Waiter { need, hand_over });
@@ -186,11 +186,17 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether no further job may wait.
+    /// Whether no further job may wait, of whatever kind.
     #[must_use]
     pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() >= self.capacity
-            && !(self.capacity == 0 && self.slots.iter().any(|slot| slot.can_start(WorkerProfile::Plain)))
+        !WorkerProfile::ALL.into_iter().any(|profile| self.has_room(profile))
+    }
+
+    /// Whether a job that cannot start at once may wait. Where none may, one still does that only waits for a free core to
+    /// become quiet.
+    fn has_room(&self, profile: WorkerProfile) -> bool {
+        let starts_soon = || self.waiting.is_empty() && self.slots.iter().any(|slot| slot.can_start(profile));
+        self.waiting.len() < self.capacity || (self.capacity == 0 && starts_soon())
     }
 
     /// The refusal for that, with an estimate of when to come back.

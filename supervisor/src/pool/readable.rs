@@ -56,38 +56,43 @@ impl Readable {
         .await
     }
 
-    /// Sends all of `parts`. Waits, for the little that does not fit the socket at once, on a registration made for that.
+    /// Sends all of `parts`.
     ///
     /// # Errors
     /// The kernel's error.
     pub(super) async fn send(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         IoSlice::advance_slices(&mut parts, 0);
-        let mut writable = None;
         while !parts.is_empty() {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match rustix::net::sendmsg(self.0.as_fd(), parts, &mut SendAncillaryBuffer::default(), flags) {
-                Ok(sent) => IoSlice::advance_slices(&mut parts, sent),
-                Err(rustix::io::Errno::AGAIN) => self.wait_until_writable(&mut writable).await?,
-                Err(error) => return Err(error.into()),
+            match send_some(self.0.as_fd(), parts) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.send_rest(parts).await;
+                }
+                sent => IoSlice::advance_slices(&mut parts, sent?),
             }
         }
         Ok(())
     }
 
-    async fn wait_until_writable(&self, registered: &mut Option<AsyncFd<OwnedFd>>) -> io::Result<()> {
-        let socket = match registered {
-            Some(socket) => socket,
-            None => {
-                let copy = self.0.get_ref().try_clone()?;
-                #[expect(deprecated, reason = "as above")]
-                registered.insert(AsyncFd::with_interest(copy, Interest::WRITABLE)?)
+    /// Sends what did not fit at once, waiting on a registration made for that.
+    async fn send_rest(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        #[expect(deprecated, reason = "as above")]
+        let socket = AsyncFd::with_interest(self.0.get_ref().try_clone()?, Interest::WRITABLE)?;
+        while !parts.is_empty() {
+            // Readiness is told once. The guard is taken before the attempt, so that a refusal forgets only the readiness
+            // that came before it: what the peer made room for meanwhile is not waited for in vain.
+            let mut guard = socket.writable().await?;
+            if let Ok(sent) = guard.try_io(|socket| send_some(socket.as_fd(), parts)) {
+                IoSlice::advance_slices(&mut parts, sent?);
             }
-        };
-        // The caller has just seen that nothing fits: whatever readiness is remembered is out of date.
-        socket.writable().await?.clear_ready();
-        socket.writable().await?.retain_ready();
+        }
         Ok(())
     }
+}
+
+/// Sends what fits the socket now.
+fn send_some(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    Ok(rustix::net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)?)
 }
 
 impl AsFd for Readable {

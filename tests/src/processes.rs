@@ -1,0 +1,97 @@
+//! What `/proc` tells of the service's processes: who descends from whom, and what each holds.
+//!
+//! A process is named by its id and the time it started, so that a number used again is not mistaken for the old process.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// A process that was seen once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub id: i32,
+    /// Its parent's id when it was seen.
+    pub parent: i32,
+    /// When it started, in clock ticks since boot.
+    started: u64,
+    /// Whether it had ended and only its entry was left.
+    ended: bool,
+}
+
+impl Process {
+    /// The process with this id, if there is one.
+    #[must_use]
+    pub fn find(id: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // The name, in parentheses, may hold anything; fields are counted from what follows it (proc_pid_stat(5)).
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let fields: Vec<&str> = rest.split(' ').collect();
+        Some(Self {
+            id,
+            parent: fields[1].parse().ok()?,
+            started: fields[19].parse().ok()?,
+            ended: matches!(fields[0], "Z" | "X"),
+        })
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        Self::find(self.id).is_some_and(|now| now.started == self.started && !now.ended)
+    }
+
+    /// A line of its `status` file, trimmed.
+    #[must_use]
+    pub fn status(self, name: &str) -> Option<String> {
+        let status = fs::read_to_string(self.path("status")).ok()?;
+        let (_, value) =
+            status.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| *key == name)?;
+        Some(value.trim().to_owned())
+    }
+
+    /// Whether it is the first process of a process namespace of its own.
+    #[must_use]
+    pub fn is_init(self) -> bool {
+        let ids = self.status("NSpid").unwrap_or_default();
+        ids.split_whitespace().count() > 1 && ids.ends_with("\t1")
+    }
+
+    /// A file of its folder in `/proc`.
+    #[must_use]
+    pub fn path(self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.id))
+    }
+
+    /// Its open descriptors with what they point to; `None` if this process may not see them.
+    #[must_use]
+    pub fn descriptors(self) -> Option<Vec<(i32, String)>> {
+        let entries = fs::read_dir(self.path("fd")).ok()?;
+        let describe = |entry: fs::DirEntry| {
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, target.to_string_lossy().into_owned()))
+        };
+        let mut descriptors: Vec<_> = entries.filter_map(Result::ok).filter_map(describe).collect();
+        descriptors.sort();
+        Some(descriptors)
+    }
+}
+
+/// Processes with this parent that have not ended.
+#[must_use]
+pub fn children(parent: i32) -> Vec<Process> {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted").filter_map(Result::ok);
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter_map(Process::find).filter(|process| process.parent == parent && !process.ended).collect()
+}
+
+/// All processes that descend from this one.
+#[must_use]
+pub fn descendants(ancestor: i32) -> Vec<Process> {
+    let mut found = children(ancestor);
+    let mut next = 0;
+    while let Some(process) = found.get(next) {
+        found.extend(children(process.id));
+        next += 1;
+    }
+    found
+}

@@ -1,0 +1,300 @@
+//! A running service, which ends with its guard, and commands that run to their end.
+//!
+//! Every service listens on a port of its own, so that tests run beside each other; they do share the cores that jobs
+//! are measured on, which is why no test asserts a time.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::http::{Answer, Request};
+use crate::processes::{self, Process};
+use crate::{executables, objects, wait};
+
+/// How a service or a command is to be started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    words: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Launch {
+    /// The program with these arguments.
+    #[must_use]
+    pub fn command<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::executable(&executables::get().supervisor, arguments)
+    }
+
+    /// A copy of the program that lies elsewhere, with these arguments.
+    #[must_use]
+    pub fn executable<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        let words = [program.to_string_lossy().into_owned()].into_iter();
+        let words = words.chain(arguments.into_iter().map(str::to_owned)).collect();
+        Self { words, environment: Vec::new() }
+    }
+
+    /// `webrunner serve` on a free port, with the kernels of the tests and these flags.
+    #[must_use]
+    pub fn serve<'a>(flags: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut launch = Self::command(["serve", "--listen", "127.0.0.1:0"]);
+        launch.words.extend(["--kernels".into(), objects::kernels().to_string_lossy().into_owned()]);
+        launch.words.extend(flags.into_iter().map(str::to_owned));
+        launch
+    }
+
+    /// Started by another program, such as `setpriv`, that ends in becoming this one.
+    #[must_use]
+    pub fn through<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
+        self.words.splice(0..0, words.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    fn spawn(&self) -> Child {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).envs(self.environment.iter().cloned()).env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.words))
+    }
+
+    /// Starts a service and waits until it listens.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    #[must_use]
+    pub fn start(&self) -> Service {
+        let mut child = self.spawn();
+        let log = Log::follow(child.stderr.take().expect("a pipe"));
+        let address = wait::until_some("the service listens", || {
+            let ended = child.try_wait().expect("a child to wait for");
+            assert!(ended.is_none(), "the service ended at once: {ended:?}\n{}", log.text());
+            log.address()
+        });
+        Service { child, address, log }
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[must_use]
+    pub fn run(&self) -> Ended {
+        let mut child = self.spawn();
+        let log = Log::follow(child.stderr.take().expect("a pipe"));
+        let mut stdout = child.stdout.take().expect("a pipe");
+        let reader = thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).map(|_| text)
+        });
+        let mut guard = Guard(child);
+        let status =
+            wait::until_some("the command ends", || guard.0.try_wait().expect("a child to wait for"));
+        let stdout = reader.join().expect("no panic").expect("output of UTF-8");
+        wait::until("standard error ends", || log.has_ended());
+        Ended { code: status.code(), stdout, stderr: log.text() }
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// All it wrote to standard output.
+    pub stdout: String,
+    /// All it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// What it said about its failure: one line, after the program's name.
+    ///
+    /// # Panics
+    /// If it said more, or nothing.
+    #[must_use]
+    pub fn complaint(&self) -> &str {
+        let line = self.stderr.strip_suffix('\n').unwrap_or_default();
+        let line = line.strip_prefix("webrunner: ").unwrap_or_else(|| panic!("no complaint: {self:?}"));
+        assert!(!line.contains('\n') && self.stdout.is_empty(), "more than one line: {self:?}");
+        line
+    }
+}
+
+/// Ends a process that a panic leaves behind.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a process writes to standard error, as far as it has come.
+#[derive(Debug, Clone)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn follow(stderr: impl Read + Send + 'static) -> Self {
+        let log = Self(Arc::default());
+        let shared = log.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                shared.0.lock().expect("no panic").push_str(&(line + "\n"));
+            }
+        });
+        log
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().expect("no panic").clone()
+    }
+
+    /// Whether the process has closed its end and everything was taken: nobody else holds the log then.
+    fn has_ended(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        let text = self.text();
+        let line = text.lines().find(|line| line.contains("listening"))?;
+        line.split("address=").nth(1)?.split(' ').next()?.parse().ok()
+    }
+}
+
+/// A running service; killed when dropped.
+#[derive(Debug)]
+pub struct Service {
+    child: Child,
+    address: SocketAddr,
+    log: Log,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Service {
+    /// Starts one with the kernels of the tests.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with_flags([])
+    }
+
+    /// Starts one with further flags.
+    #[must_use]
+    pub fn with_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Self {
+        Launch::serve(flags).start()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All it has written to standard error so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Asks for a path.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Answer {
+        Request::new("GET", path).send(self.address)
+    }
+
+    /// How busy it says it is.
+    #[must_use]
+    pub fn readiness(&self) -> Value {
+        self.get("/readyz").json()
+    }
+
+    /// The supervisor's process id.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Sends the supervisor a signal.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.id(), signal);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait::until_some("the service ends", || self.child.try_wait().expect("a child to wait for"))
+    }
+
+    /// Processes of zygotes, one for each core that takes jobs.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<Process> {
+        processes::children(self.id())
+    }
+
+    /// The zygote of the first core that jobs are measured on.
+    #[must_use]
+    pub fn zygote(&self) -> Process {
+        let core = self.get("/machine").json()["cores"][0].to_string();
+        let is_there =
+            |zygote: &Process| zygote.status("Cpus_allowed_list").as_deref() == Some(core.as_str());
+        wait::until_some("there is a zygote", || self.zygotes().into_iter().find(is_there))
+    }
+
+    /// Processes of workers, waiting or running.
+    #[must_use]
+    pub fn workers(&self) -> Vec<Process> {
+        let children = self.zygotes().into_iter().flat_map(|zygote| processes::children(zygote.id));
+        children.filter(|child| !child.is_init()).collect()
+    }
+
+    /// How many descriptors the supervisor has open.
+    ///
+    /// # Panics
+    /// If it is gone.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        let process = Process::find(self.id()).expect("the supervisor runs");
+        process.descriptors().expect("descriptors of a process of one's own").len()
+    }
+
+    /// Waits until no job runs, no worker is left but those that wait for one, and those are as many as are kept.
+    pub fn settle(&self) {
+        wait::until("the pool is at rest", || {
+            let is = self.readiness();
+            let standby = is["standby"].as_u64();
+            is["running"] == 0 && standby > Some(0) && standby == Some(self.workers().len() as u64)
+        });
+    }
+}
+
+/// Sends a process a signal.
+///
+/// # Panics
+/// If it is gone.
+pub fn kill(id: i32, signal: Signal) {
+    let pid = Pid::from_raw(id).expect("a process id");
+    kill_process(pid, signal).expect("a process to signal");
+}

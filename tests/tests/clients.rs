@@ -1,0 +1,173 @@
+//! Clients that leave, dawdle or crowd: they cost themselves alone.
+
+use webrunner_tests::http::{Connection, Request};
+use webrunner_tests::jobs::{self, good_job_is_right};
+use webrunner_tests::service::Service;
+use webrunner_tests::wait;
+
+/// Flags under which a job that is not cancelled would run for an hour.
+const FOR_HOURS: [&str; 4] = ["--deadline", "3600", "--cpu-limit", "3600"];
+
+/// A service with an endless job, and the connection that waits for its answer.
+fn endless_job() -> (Service, Connection) {
+    let service = Service::with_flags(FOR_HOURS);
+    let mut connection = Connection::open(service.address());
+    connection.send(&jobs::request("hostile/spin.o", "kernel=playground").bytes());
+    wait::until("the endless job runs", || service.readiness()["running"] == 1);
+    (service, connection)
+}
+
+fn the_core_is_free(service: &Service) {
+    good_job_is_right(service);
+    service.settle();
+}
+
+#[test]
+fn a_client_that_closes_its_connection_cancels_its_job() {
+    let (service, connection) = endless_job();
+    drop(connection);
+    the_core_is_free(&service);
+}
+
+#[test]
+fn a_client_that_resets_its_connection_cancels_its_job() {
+    let (service, connection) = endless_job();
+    connection.reset();
+    the_core_is_free(&service);
+}
+
+#[test]
+fn a_client_that_stops_sending_cancels_its_job() {
+    let (service, connection) = endless_job();
+    connection.finish_sending();
+    the_core_is_free(&service);
+}
+
+#[test]
+fn a_client_that_leaves_the_line_gives_up_its_place() {
+    let (service, running) = endless_job();
+    let mut waiting = Connection::open(service.address());
+    waiting.send(&jobs::request("hostile/spin.o", "kernel=playground").bytes());
+    wait::until("the second job waits", || service.readiness()["queued"] == 1);
+    drop(waiting);
+    wait::until("nobody waits", || service.readiness()["queued"] == 0);
+    drop(running);
+    the_core_is_free(&service);
+}
+
+#[test]
+fn the_worker_of_a_cancelled_job_is_ended() {
+    let (service, connection) = endless_job();
+    let before = service.workers();
+    drop(connection);
+    service.settle();
+    assert!(before.iter().any(|worker| !worker.is_alive()), "the worker that spins still runs");
+}
+
+#[test]
+fn a_job_in_line_runs_once_the_one_before_it_is_cancelled() {
+    let (service, running) = endless_job();
+    let mut waiting = Connection::open(service.address());
+    waiting.send(&jobs::request("good/chain1000.o", "kernel=playground").bytes());
+    wait::until("the second job waits", || service.readiness()["queued"] == 1);
+    drop(running);
+    assert_eq!(waiting.receive().status, 200);
+}
+
+#[test]
+fn a_body_that_never_comes_is_given_up_while_others_are_served() {
+    let service = Service::start();
+    let mut slow = Connection::open(service.address());
+    let request = jobs::request("good/chain1000.o", "kernel=playground");
+    slow.send(&request.head());
+    slow.send(b"\x7fELF");
+    good_job_is_right(&service);
+    let answer = slow.receive();
+    assert_eq!((answer.status, answer.slug().as_str()), (408, "body-too-slow"));
+    assert!(answer.problem()["limit_seconds"].as_f64().is_some_and(|limit| limit > 0.0));
+}
+
+#[test]
+fn a_body_that_breaks_off_is_no_job() {
+    let service = Service::start();
+    let mut hasty = Connection::open(service.address());
+    let bytes = jobs::request("hostile/spin.o", "kernel=playground").bytes();
+    hasty.send(&bytes[..bytes.len() - 1]);
+    hasty.finish_sending();
+    good_job_is_right(&service);
+    assert_eq!(service.readiness()["running"], 0);
+}
+
+#[test]
+fn a_first_head_that_never_ends_is_given_up_while_others_are_served() {
+    let service = Service::start();
+    let mut slow = Connection::open(service.address());
+    slow.send(b"POST /here/run?kernel=playground HTTP/1.1\r\nHost:");
+    good_job_is_right(&service);
+    // Told so or not, its connection is closed.
+    if !slow.ends() {
+        assert_eq!(slow.receive().status, 408);
+    }
+    assert!(slow.ends());
+}
+
+#[test]
+fn a_later_head_that_never_ends_is_given_up_too() {
+    let service = Service::start();
+    let mut slow = Connection::open(service.address());
+    slow.send(&Request::new("GET", "/livez").bytes());
+    assert_eq!(slow.receive().status, 200);
+    slow.send(b"GET /livez HTTP/1.1\r\nHost:");
+    good_job_is_right(&service);
+    assert!(slow.ends());
+}
+
+#[test]
+fn requests_sent_at_once_are_answered_in_their_order() {
+    let service = Service::start();
+    let mut connection = Connection::open(service.address());
+    let ids = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let requests = ids.map(|id| {
+        let job = jobs::request("good/chain100.o", "kernel=playground&_effort=quick");
+        job.header("X-Request-Id", id).bytes()
+    });
+    connection.send(&requests.concat());
+    for id in ids {
+        let answer = connection.receive();
+        assert_eq!((answer.status, answer.header("x-request-id")), (200, Some(id)));
+    }
+}
+
+#[test]
+fn a_connection_serves_many_jobs_good_and_bad() {
+    let service = Service::start();
+    let mut connection = Connection::open(service.address());
+    for _ in 0..20 {
+        for (object, status) in [("good/chain100.o", 200), ("hostile/ud2.o", 422), ("bad/text_file.o", 422)] {
+            connection.send(&jobs::request(object, "kernel=playground&_effort=quick").bytes());
+            assert_eq!(connection.receive().status, status, "{object}");
+        }
+    }
+}
+
+#[test]
+fn a_client_may_ask_whether_to_send_its_body() {
+    let service = Service::start();
+    let request = jobs::request("good/chain100.o", "kernel=playground").header("Expect", "100-continue");
+    let mut connection = Connection::open(service.address());
+    connection.send(&request.head());
+    assert_eq!(connection.receive_head().status, 100);
+    connection.send(&webrunner_tests::objects::read("good/chain100.o"));
+    assert_eq!(connection.receive().status, 200);
+}
+
+#[test]
+fn as_many_clients_as_may_wait_are_all_answered() {
+    let service = Service::start();
+    let mut connections: Vec<_> = (0..40).map(|_| Connection::open(service.address())).collect();
+    for connection in &mut connections {
+        connection.send(&jobs::request("good/chain1000.o", "kernel=playground&_effort=quick").bytes());
+    }
+    assert!(connections.iter_mut().all(|connection| connection.receive().status == 200));
+    service.settle();
+}

@@ -1,0 +1,118 @@
+//! A service that cannot start says why, in one line, and what to do about it.
+
+use std::fs;
+use std::net::TcpListener;
+
+use webrunner_tests::executables;
+use webrunner_tests::service::{Ended, Launch};
+
+/// Starts a service that is to fail with this exit code.
+fn fails(code: i32, flags: &[&str]) -> Ended {
+    let words = ["serve", "--listen", "127.0.0.1:0"].into_iter().chain(flags.iter().copied());
+    let ended = Launch::command(words).run();
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    ended
+}
+
+#[test]
+fn flags_that_make_no_sense_are_refused() {
+    for (flags, complaint) in [
+        (&["--nonsense"][..], "unexpected argument '--nonsense' found; --help tells more"),
+        (&["--cores", "x"], "--cores: `x` is no core number or range; write a list such as 1,3-5"),
+        (&["--deadline", "0"], "--deadline takes 1 to 3600, got 0"),
+        (&["--cpu-limit", "3601"], "--cpu-limit takes 1 to 3600, got 3601"),
+        (&["--queue-size", "5000"], "--queue-size takes 0 to 4096, got 5000"),
+        (&["--isolation", "some"], "--isolation takes full or best, got `some`"),
+    ] {
+        assert_eq!(fails(2, flags).complaint(), complaint);
+    }
+}
+
+#[test]
+fn a_core_that_is_not_there_is_refused_with_those_that_are() {
+    let ended = fails(2, &["--cores", "1000"]);
+    assert!(
+        ended.complaint().starts_with("--cores: core 1000 cannot be used; this process may use "),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    let ended = Launch::command(["serve", "--listen", "localhost"]).run();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.complaint().starts_with("--listen takes an address and a port"), "{ended:?}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let ended = Launch::command(["serve", "--listen", &address]).run();
+    assert_eq!(ended.code, Some(1));
+    let expected =
+        format!("cannot listen on {address}; choose another with --listen: Address already in use");
+    assert!(ended.complaint().starts_with(&expected), "{ended:?}");
+}
+
+#[test]
+fn a_worker_executable_that_is_not_there_is_named() {
+    let ended = fails(1, &["--worker", "/no/such/worker"]);
+    assert!(ended.complaint().contains("/no/such/worker"), "{ended:?}");
+}
+
+#[test]
+fn a_program_without_its_worker_says_where_it_looked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let alone = executables::copy(&executables::get().supervisor, folder.path());
+    let ended = Launch::executable(&alone, ["serve", "--listen", "127.0.0.1:0"]).run();
+    assert_eq!(ended.code, Some(1));
+    let beside = folder.path().join("webrunner-worker");
+    assert!(ended.complaint().contains(&*beside.to_string_lossy()), "{ended:?}");
+}
+
+#[test]
+fn a_program_that_is_no_worker_is_told_apart() {
+    let ended = fails(1, &["--worker", "/bin/true"]);
+    assert!(ended.complaint().starts_with("/bin/true ended before it was ready"), "{ended:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_executed_is_named() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_string_lossy().into_owned();
+    let ended = fails(1, &["--worker", &path]);
+    assert!(ended.complaint().starts_with(&format!("cannot start {path}: ")), "{ended:?}");
+}
+
+#[test]
+fn a_worker_started_by_hand_says_who_starts_it() {
+    let ended = Launch::executable(&executables::get().worker, []).run();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.ends_with("is started by webrunner, not by hand\n"), "{ended:?}");
+}
+
+#[test]
+fn a_kernel_file_that_is_wrong_is_named_with_its_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("wrong.xml");
+    let text = "<kernel name=\"wrong\">\n  <call>\n    <argument name=\"x\" type=\"quaternion\" value=\"1\"/>\n  </call>\n</kernel>\n";
+    fs::write(&file, text).expect("a file");
+    let ended = fails(1, &["--kernels", &folder.path().to_string_lossy()]);
+    assert!(ended.complaint().starts_with(&format!("{}:3: ", file.display())), "{ended:?}");
+    assert!(ended.complaint().contains("quaternion"), "{ended:?}");
+}
+
+#[test]
+fn a_kernel_directory_that_is_not_there_is_named() {
+    let ended = fails(1, &["--kernels", "/no/such/kernels"]);
+    assert!(ended.complaint().starts_with("cannot read kernel directory /no/such/kernels"), "{ended:?}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_the_start() {
+    for flag in ["--access-log", "--error-log"] {
+        let ended = fails(1, &[flag, "/no/such/folder/log"]);
+        assert!(ended.stderr.contains("cannot open the"), "{ended:?}");
+    }
+}
