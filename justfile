@@ -32,6 +32,10 @@ readme:
 serve *flags: build
     target/x86_64-unknown-linux-gnu/release/webrunner serve {{flags}}
 
+# Measure the service against what this machine can do at all, in 90 s; `just bench quick` in 20 s.
+bench *words: build
+    cargo bench -p webrunner-tests --bench service -- {{words}}
+
 # Measure functions of known latency, to see how true the harness is on this machine.
 chains *words:
     cargo bench -p webrunner-worker --bench chains -- {{words}}
