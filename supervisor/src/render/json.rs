@@ -92,7 +92,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         parameters: parameters(report),
         object: object(report),
         method: method(report, cycles.as_ref()),
-        absent: absent(report),
+        absent: absent(report, &rows),
         derived: derived(report, &rows),
         counts: counted::breakdown(&measurement.counts),
         results: rows.into_iter().map(Figure::from).collect(),
@@ -197,8 +197,11 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
     })
 }
 
-fn absent<'a>(report: &Report<'a>) -> Vec<Absent<'a>> {
+/// What has no figure, and why. An event that one means could not count may have been counted by another.
+fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
+    let is_there = |name: &str| rows.iter().any(|row| row.name == name);
     let events = counters::absent(report.measurement, &report.pool.events).into_iter();
+    let events = events.filter(|(name, _)| !is_there(name));
     let counted = counted::absence(&report.measurement.counts)
         .map(|reason| Absent { name: counted::INSTRUCTIONS, reason: reason.into() });
     let hardware =

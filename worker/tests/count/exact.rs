@@ -10,6 +10,8 @@ use crate::machine::{Program, Run};
 macro_rules! code {
     ($name:ident, $($line:expr),+ $(,)?) => {
         global_asm!(
+            concat!(".globl test_count_", stringify!($name), ", test_count_", stringify!($name), "_end"),
+            concat!(".hidden test_count_", stringify!($name), ", test_count_", stringify!($name), "_end"),
             concat!("test_count_", stringify!($name), ":"),
             $($line),+,
             concat!("test_count_", stringify!($name), "_end:"),

@@ -182,6 +182,8 @@ mod steps {
 
     // Sets the trap flag and goes to the function; the trampoline clears it when it is back.
     global_asm!(
+        ".globl test_step_thunk",
+        ".hidden test_step_thunk",
         "test_step_thunk:",
         "pushfq",
         "or qword ptr [rsp], 0x100",
