@@ -92,7 +92,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         parameters: parameters(report),
         object: object(report),
         method: method(report, cycles.as_ref()),
-        absent: absent(report),
+        absent: absent(report, &rows),
         derived: derived(report, &rows),
         counts: counted::breakdown(&measurement.counts),
         results: rows.into_iter().map(Figure::from).collect(),
@@ -197,14 +197,16 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
     })
 }
 
-fn absent<'a>(report: &Report<'a>) -> Vec<Absent<'a>> {
+/// What has no figure, with the reason. What one source lacks and another gives is not absent.
+fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
     let events = counters::absent(report.measurement, &report.pool.events).into_iter();
     let counted = counted::absence(&report.measurement.counts)
         .map(|reason| Absent { name: counted::INSTRUCTIONS, reason: reason.into() });
     let hardware =
         report.machine.no_counters.map(|reason| Absent { name: "*hardware*", reason: reason.into() });
     let events = events.map(|(name, reason)| Absent { name, reason: reason.into() });
-    events.chain(counted).chain(hardware).collect()
+    let has_no_figure = |absent: &Absent<'_>| rows.iter().all(|row| row.name != absent.name);
+    events.chain(counted).chain(hardware).filter(has_no_figure).collect()
 }
 
 /// Ratios of figures that are there; nothing is derived from what was not measured.
@@ -320,6 +322,13 @@ mod tests {
         assert_eq!(body["derived"]["flop_percent_of_work"], 100.0);
         assert_eq!(body["derived"]["bytes_percent_of_work"], 50.0);
         assert_eq!(body["counts"]["classes"]["avx"], 0);
+    }
+
+    #[test]
+    fn what_another_source_gives_is_not_absent() {
+        let body = parsed(&Sample::new().instructions(1024).missing("Instructions", "no such event"));
+        let absent = body["absent"].as_array().unwrap();
+        assert!(absent.iter().all(|absent| absent["name"] != "Instructions"), "{absent:?}");
     }
 
     #[test]
