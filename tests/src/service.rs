@@ -184,8 +184,13 @@ pub struct Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        let zygotes = self.zygotes();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // They end by themselves, but not where a test that failed has left one stopped.
+        for zygote in zygotes.into_iter().filter(|zygote| zygote.is_alive()) {
+            let _ = Pid::from_raw(zygote.id).map(|pid| kill_process(pid, Signal::KILL));
+        }
     }
 }
 

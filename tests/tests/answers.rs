@@ -58,7 +58,7 @@ fn what_was_not_counted_is_absent_with_a_reason_and_never_zero() {
     }
     let there = named(&answer["results"], "Instructions").len();
     let absent = ["Instructions", "*hardware*"].map(|name| named(&answer["absent"], name).len());
-    assert!(there == 1 || absent != [0, 0], "{answer}");
+    assert!(there > 0 || absent != [0, 0], "{answer}");
 }
 
 #[test]

@@ -197,17 +197,16 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
     })
 }
 
-/// What has no figure, and why. An event that one means could not count may have been counted by another.
+/// What has no figure, with the reason. What one source lacks and another gives is not absent.
 fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
-    let is_there = |name: &str| rows.iter().any(|row| row.name == name);
     let events = counters::absent(report.measurement, &report.pool.events).into_iter();
-    let events = events.filter(|(name, _)| !is_there(name));
     let counted = counted::absence(&report.measurement.counts)
         .map(|reason| Absent { name: counted::INSTRUCTIONS, reason: reason.into() });
     let hardware =
         report.machine.no_counters.map(|reason| Absent { name: "*hardware*", reason: reason.into() });
     let events = events.map(|(name, reason)| Absent { name, reason: reason.into() });
-    events.chain(counted).chain(hardware).collect()
+    let has_no_figure = |absent: &Absent<'_>| rows.iter().all(|row| row.name != absent.name);
+    events.chain(counted).chain(hardware).filter(has_no_figure).collect()
 }
 
 /// Ratios of figures that are there; nothing is derived from what was not measured.
@@ -323,6 +322,13 @@ mod tests {
         assert_eq!(body["derived"]["flop_percent_of_work"], 100.0);
         assert_eq!(body["derived"]["bytes_percent_of_work"], 50.0);
         assert_eq!(body["counts"]["classes"]["avx"], 0);
+    }
+
+    #[test]
+    fn what_another_source_gives_is_not_absent() {
+        let body = parsed(&Sample::new().instructions(1024).missing("Instructions", "no such event"));
+        let absent = body["absent"].as_array().unwrap();
+        assert!(absent.iter().all(|absent| absent["name"] != "Instructions"), "{absent:?}");
     }
 
     #[test]
