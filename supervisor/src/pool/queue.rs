@@ -192,11 +192,11 @@ impl Queue {
         !WorkerProfile::ALL.into_iter().any(|profile| self.has_room(profile))
     }
 
-    /// Whether a job that cannot start at once may wait. Where none may, one still does that only waits for a free core to
-    /// become quiet.
+    /// Whether a job that cannot start at once may wait. One that only waits for a free core to become quiet, or for the
+    /// fork of its worker, takes no place in line.
     fn has_room(&self, profile: WorkerProfile) -> bool {
-        let starts_soon = || self.waiting.is_empty() && self.slots.iter().any(|slot| slot.can_start(profile));
-        self.waiting.len() < self.capacity || (self.capacity == 0 && starts_soon())
+        let starting = self.slots.iter().filter(|slot| slot.is_free_for(profile)).count();
+        self.waiting.len() < self.capacity + starting
     }
 
     /// The refusal for that, with an estimate of when to come back.

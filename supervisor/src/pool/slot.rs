@@ -141,6 +141,13 @@ impl Slot {
         self.running.admits(profile) && self.standby.iter().any(|worker| worker.serves(profile))
     }
 
+    /// Whether a job that needs a worker of `profile` could start here as soon as there is one.
+    #[must_use]
+    pub(super) fn is_free_for(&self, profile: WorkerProfile) -> bool {
+        let takes = self.lane == Lane::Measuring || profile == WorkerProfile::Plain;
+        takes && self.control.is_some() && self.running.admits(profile)
+    }
+
     /// Whether nothing of the pool's own disturbs the core: no fork under way, no process being torn down.
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
