@@ -244,14 +244,16 @@ fn a_full_queue_is_told_with_the_time_to_come_back() {
 #[test]
 fn as_many_jobs_wait_as_may_and_no_more() {
     let service = Service::with_flags(["--queue-size", "2", "--deadline", "3600", "--cpu-limit", "3600"]);
-    let mut connections: Vec<_> = (0..3).map(|_| Connection::open(service.address())).collect();
-    for connection in &mut connections {
+    let mut connections = Vec::new();
+    for (running, queued) in [(1, 0), (1, 1), (1, 2)] {
+        let mut connection = Connection::open(service.address());
         connection.send(&jobs::request("hostile/spin.o", "kernel=playground").bytes());
+        connections.push(connection);
+        wait::until("it runs or waits", || {
+            let is = service.readiness();
+            is["running"] == running && is["queued"] == queued
+        });
     }
-    wait::until("one runs and two wait", || {
-        let is = service.readiness();
-        is["running"] == 1 && is["queued"] == 2
-    });
     for _ in 0..3 {
         assert_eq!(kind(&service.post(CHAIN, "kernel=playground")), is(503, "queue-full"));
     }
