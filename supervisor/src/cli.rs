@@ -1,5 +1,6 @@
 //! What the user wrote: the command line as it is, checked for form only. [`config`](crate::config) says what it means.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -36,6 +37,9 @@ pub struct ServeArgs {
     /// Jobs that may wait for a worker
     #[arg(short, long, value_name = "N", default_value_t = 64)]
     pub queue_size: usize,
+    /// Jobs a second that one address may post, and as many at once; no limit if not given
+    #[arg(long, value_name = "N")]
+    pub rate_limit: Option<NonZeroU32>,
     /// File that gets one line for each request; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub access_log: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! What the command line means, checked once; nothing later reads flags or the environment.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct ServeConfig {
     pub error_log: Option<PathBuf>,
     /// Directory of further kernels.
     pub kernels: Option<PathBuf>,
+    /// Jobs a second that one address may post; `None` for no limit.
+    pub rate_limit: Option<NonZeroU32>,
     /// Where and how jobs run.
     pub pool: PoolConfig,
 }
@@ -88,6 +91,7 @@ impl ServeConfig {
             access_log: args.access_log,
             error_log: args.error_log,
             kernels: args.pool.kernels.clone(),
+            rate_limit: args.rate_limit,
             pool: PoolConfig::new(args.pool, args.queue_size)?,
         })
     }

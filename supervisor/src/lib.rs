@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod negotiate;
 pub mod pool;
 pub mod problem;
+pub mod rate_limit;
 pub mod render;
 pub mod request;
 pub mod request_id;

@@ -1,6 +1,7 @@
 //! What every handler needs, in one place; lives on the one worker thread and is never shared with another.
 
 use std::cell::OnceCell;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -13,6 +14,7 @@ use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::pool::{Facts, Finished, Gauges, Pool};
 use crate::problem::Problem;
+use crate::rate_limit::RateLimit;
 use crate::telemetry::AccessLog;
 
 /// The service behind the routes.
@@ -26,6 +28,8 @@ pub struct Service {
     pub metrics: Metrics,
     /// One line for each request, if wanted.
     pub access_log: Option<AccessLog>,
+    /// How often one address may post a job, if that is limited.
+    pub rate_limit: Option<RateLimit>,
     /// The catalogue as `GET /kernels` sends it; made at the first request for it.
     listing: OnceCell<Bytes>,
     /// Empty until the pool has started.
@@ -37,7 +41,15 @@ impl Service {
     #[must_use]
     pub fn new(catalogue: Catalogue, machine: Machine, access_log: Option<AccessLog>) -> Self {
         let metrics = Metrics::new(&machine);
-        Self { catalogue, machine, metrics, access_log, listing: OnceCell::new(), pool: OnceCell::new() }
+        Self {
+            catalogue,
+            machine,
+            metrics,
+            access_log,
+            rate_limit: None,
+            listing: OnceCell::new(),
+            pool: OnceCell::new(),
+        }
     }
 
     /// Puts the pool in place; a second one is dropped.
@@ -72,6 +84,15 @@ impl Service {
     pub fn admit(&self) -> Result<(), Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
         if pool.is_full() { Err(pool.full().into()) } else { Ok(()) }
+    }
+
+    /// Holds a client to its rate.
+    ///
+    /// # Errors
+    /// [`Problem::RateLimited`].
+    pub fn admit_from(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
+        let limited = self.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(peer));
+        limited.map_err(|retry_after| Problem::RateLimited { retry_after })
     }
 
     /// Runs one job; dropping the future cancels it.

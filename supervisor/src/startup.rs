@@ -22,6 +22,7 @@ use crate::connections;
 use crate::envelope::envelope;
 use crate::machine::Machine;
 use crate::pool::{Launched, Pool};
+use crate::rate_limit::RateLimit;
 use crate::routes;
 use crate::service::Service;
 use crate::telemetry::AccessLog;
@@ -135,7 +136,9 @@ fn open_service(
     stop: &watch::Sender<bool>,
 ) -> Data<Service> {
     let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
-    let service = Data::new(Service::new(catalogue.clone(), machine.clone(), access_log));
+    let mut service = Service::new(catalogue.clone(), machine.clone(), access_log);
+    service.rate_limit = config.rate_limit.map(RateLimit::per_second);
+    let service = Data::new(service);
     match launched {
         Some(launched) => service.open(Pool::start(launched)),
         None => tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service"),

@@ -261,6 +261,17 @@ fn as_many_jobs_wait_as_may_and_no_more() {
 }
 
 #[test]
+fn an_address_that_posts_more_often_than_it_may_is_told_when_it_may_again() {
+    let service = Service::with_flags(["--rate-limit", "1"]);
+    let answers: Vec<_> = (0..3).map(|_| service.post(CHAIN, "kernel=playground&_effort=quick")).collect();
+    let refused =
+        answers.iter().find(|answer| answer.status != 200).expect("three jobs within three seconds");
+    assert_eq!(kind(refused), is(429, "rate-limited"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(service.get("/livez").status, 200, "only jobs are limited");
+}
+
+#[test]
 fn every_kind_of_problem_has_a_page() {
     let service = Service::start();
     let kinds = service.get("/problems").json();

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes to hand out. Untouched pages cost nothing; the largest object with the most symbols needs a third of this.
 const BYTES: usize = 24 << 20;
 
-#[repr(align(4096))]
+/// Bytes of a huge page.
+const HUGE: usize = 2 << 20;
+
+#[repr(align(0x20_0000))]
 struct Space(UnsafeCell<[u8; BYTES]>);
 
 /// Bytes handed out. Placed with the other small statics that a worker writes, so that they share a page.
@@ -33,6 +36,19 @@ impl Bump {
     #[expect(clippy::new_without_default, reason = "only ever a static")]
     pub const fn new() -> Self {
         Self { space: Space(UnsafeCell::new([0; BYTES])) }
+    }
+
+    /// Puts what the zygote has allocated so far on huge pages, where the kernel has some, and goes on behind them: a fork
+    /// copies one entry for each instead of one for every page, and no worker writes there. To be called once, when all
+    /// that workers are to find is built.
+    pub fn settle(&self) {
+        let used = USED.load(Ordering::Relaxed).next_multiple_of(HUGE);
+        if used < BYTES {
+            // SAFETY: the range is this array's own; collapsing leaves its bytes as they are. Where it is refused, nothing
+            // is lost.
+            unsafe { libc::madvise(self.space.0.get().cast(), used, libc::MADV_COLLAPSE) };
+            USED.store(used, Ordering::Relaxed);
+        }
     }
 
     fn stack(&self) -> Stack<'_> {

@@ -12,6 +12,7 @@ use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetSt
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Pid, Uid, geteuid};
+use seccompiler::BpfProgram;
 use webrunner_protocol::control::{Isolation, Lane, Layer, ZygoteConfig};
 use webrunner_protocol::ids::CoreId;
 
@@ -100,13 +101,19 @@ pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
     Ok(layers)
 }
 
-/// Compiles and installs the filter: from here on this process and its children make only the calls of [`policy`].
+/// Compiles the filter, its keys still placeholders.
+///
+/// # Errors
+/// [`LockdownError::Policy`].
+pub fn compile_filter() -> Result<BpfProgram, LockdownError> {
+    Ok(policy::compile(&policy::rules(&memory::arenas()))?)
+}
+
+/// Installs the filter: from here on this process and its children make only the calls of [`policy`].
 ///
 /// # Errors
 /// See [`LockdownError`].
-pub fn install_filter() -> Result<(), LockdownError> {
-    let rules = policy::rules(&memory::arenas());
-    let mut program = policy::compile(&rules)?;
+pub fn install_filter(mut program: BpfProgram) -> Result<(), LockdownError> {
     let installed = keyed::seal(&mut program, |program| {
         seccompiler::apply_filter(program).map_err(|error| match error {
             seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => source,

@@ -8,5 +8,5 @@ use webrunner_worker::heap::Bump;
 static HEAP: Bump = Bump::new();
 
 fn main() {
-    webrunner_worker::zygote::main()
+    webrunner_worker::zygote::main(&HEAP)
 }

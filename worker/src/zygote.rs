@@ -16,6 +16,7 @@ use webrunner_protocol::{PROTOCOL_VERSION, codec};
 use crate::clock;
 use crate::count;
 use crate::counters::EventTable;
+use crate::heap::Bump;
 use crate::kernel_job::Meter;
 use crate::lockdown;
 use crate::measure::{Host, Session};
@@ -29,7 +30,7 @@ const EXIT_UNABLE: i32 = 1;
 const EXIT_USAGE: i32 = 2;
 
 /// The program.
-pub fn main() -> ! {
+pub fn main(allocator: &Bump) -> ! {
     if !boot::started_by_supervisor() {
         eprintln!("webrunner-worker {} is started by webrunner, not by hand", env!("CARGO_PKG_VERSION"));
         sys::exit(EXIT_USAGE);
@@ -55,8 +56,13 @@ pub fn main() -> ! {
     let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
         unable(fd::CONTROL, "the list of events is too long".into())
     };
+    let filter = match lockdown::compile_filter() {
+        Ok(filter) => filter,
+        Err(error) => unable(fd::CONTROL, chain(&error)),
+    };
+    allocator.settle();
     image::keep_from_forks(&heap);
-    if let Err(error) = lockdown::install_filter() {
+    if let Err(error) = lockdown::install_filter(filter) {
         unable(fd::CONTROL, chain(&error));
     }
     if packet::send(&ready, None).is_err() {

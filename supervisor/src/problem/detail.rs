@@ -85,6 +85,10 @@ impl Problem {
 
     fn detail_of_service(&self) -> String {
         match self {
+            Self::RateLimited { .. } => {
+                "This address has posted as many jobs as it may for now; try again after the time given."
+                    .into()
+            }
             Self::QueueFull { capacity, .. } => {
                 format!("All {capacity} places in the queue are taken; try again after the time given.")
             }

@@ -32,6 +32,7 @@ pub enum Kind {
     KernelKilled,
     TimeLimit,
     ProtocolViolation,
+    RateLimited,
     QueueFull,
     Draining,
     NoWorker,
@@ -43,7 +44,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::MalformedQuery,
         Self::KernelMissing,
         Self::BadParameter,
@@ -68,6 +69,7 @@ impl Kind {
         Self::KernelKilled,
         Self::TimeLimit,
         Self::ProtocolViolation,
+        Self::RateLimited,
         Self::QueueFull,
         Self::Draining,
         Self::NoWorker,
@@ -106,6 +108,7 @@ impl Kind {
             Self::KernelKilled => (422, "kernel-killed", "A signal ended the process"),
             Self::TimeLimit => (422, "time-limit", "The function took too long"),
             Self::ProtocolViolation => (422, "protocol-violation", "The answer was not the worker's own"),
+            Self::RateLimited => (429, "rate-limited", "Too many jobs from one address"),
             Self::QueueFull => (503, "queue-full", "The queue is full"),
             Self::Draining => (503, "draining", "The service is stopping"),
             Self::NoWorker => (503, "no-worker", "No worker is available"),
@@ -159,6 +162,7 @@ mod tests {
         assert_eq!(status(Kind::UnknownKernel), 404);
         assert_eq!(status(Kind::TimeLimit), 422);
         assert_eq!(status(Kind::WorkerFailed), 500);
+        assert_eq!(status(Kind::RateLimited), 429);
         assert_eq!(status(Kind::QueueFull), 503);
     }
 }

@@ -156,6 +156,11 @@ pub enum Problem {
         /// What was wrong with it.
         reason: String,
     },
+    /// The client posts more often than it may.
+    RateLimited {
+        /// When it may again.
+        retry_after: Duration,
+    },
     /// The queue is full.
     QueueFull {
         /// Its capacity.
@@ -217,6 +222,7 @@ impl Problem {
             Self::KernelKilled { .. } => Kind::KernelKilled,
             Self::TimeLimit { .. } => Kind::TimeLimit,
             Self::ProtocolViolation { .. } => Kind::ProtocolViolation,
+            Self::RateLimited { .. } => Kind::RateLimited,
             Self::QueueFull { .. } => Kind::QueueFull,
             Self::Draining => Kind::Draining,
             Self::NoWorker { .. } => Kind::NoWorker,
@@ -231,7 +237,9 @@ impl Problem {
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::QueueFull { retry_after, .. } => Some(retry_after.as_secs_f64().ceil().max(1.0) as u64),
+            Self::QueueFull { retry_after, .. } | Self::RateLimited { retry_after } => {
+                Some(retry_after.as_secs_f64().ceil().max(1.0) as u64)
+            }
             Self::NoWorker { .. } | Self::NotReady { .. } => Some(1),
             Self::Draining => Some(5),
             _ => None,

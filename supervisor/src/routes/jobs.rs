@@ -28,6 +28,7 @@ pub(super) async fn run(
     let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(&request)));
     let call = asked.resolve(&service.catalogue)?;
     note(&request, &call, None);
+    service.admit_from(request.peer_addr().map(|peer| peer.ip()))?;
     service.admit()?;
     let object = body::read(&request, payload).await?;
 

@@ -12,7 +12,7 @@
 //! - [`analyse`]: `walk` follows the code from its entry, `candidates` guesses targets of indirect branches, `step` sorts
 //!   branches, `features` says which instruction set extensions are needed.
 //! - [`instrument`]: `copy` writes the counting copy by way of `emit`, `data` is the memory it works with.
-//! - [`totals`]: from counters to [`Counts`](webrunner_protocol::counts::Counts), with `flops`.
+//! - `totals`: from counters to [`Counts`](webrunner_protocol::counts::Counts), with `flops`.
 //! - [`pass`]: all of that for a job, in its order.
 //!
 //! # What is not exact

@@ -17,7 +17,8 @@ use crate::bpf::{self, Call, Verdict};
 pub(crate) fn lock() {
     memory::reserve().expect("job memory can be reserved");
     keyed::create().expect("keys can be made");
-    lockdown::install_filter().expect("the filter can be installed");
+    lockdown::install_filter(lockdown::compile_filter().expect("the table compiles"))
+        .expect("the filter can be installed");
 }
 
 /// Puts a socket at the job socket's number whose other end is open (and given), or closed, so that reading ends at once.

@@ -109,7 +109,7 @@ fn load(at: usize) -> u64 {
     let value;
     // SAFETY: the kernel listed the address as readable, and nothing was unmapped since.
     unsafe {
-        asm!("mov {value}, [{at}]", value = out(reg) value, at = in(reg) at, options(nostack, readonly))
+        asm!("mov {value}, [{at}]", value = out(reg) value, at = in(reg) at, options(nostack, readonly));
     };
     value
 }
