@@ -184,6 +184,10 @@ pub struct Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let ended = self.child.try_wait();
+            eprintln!("the service, ended before its test: {ended:?}, said:\n{}", self.log.text());
+        }
         let zygotes = self.zygotes();
         let _ = self.child.kill();
         let _ = self.child.wait();
