@@ -117,10 +117,10 @@ fn summary(usage: &libc::rusage) -> Usage {
 /// Addresses of this executable's own code.
 #[must_use]
 pub fn own_text() -> std::ops::Range<usize> {
+    // SAFETY: the linker defines both symbols in every executable, and only their addresses are taken.
     unsafe extern "C" {
         static __executable_start: u8;
         static etext: u8;
     }
-    // The linker defines both symbols; only their addresses mean anything.
     (&raw const __executable_start) as usize..(&raw const etext) as usize
 }
