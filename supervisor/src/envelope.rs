@@ -45,7 +45,8 @@ pub async fn envelope<B: MessageBody>(
     let id = client_id(&request).unwrap_or_else(RequestId::fresh);
     request.extensions_mut().insert(id.clone());
     let mut response = match short_cut(&request) {
-        Some(response) => request.into_response(response).map_into_right_body(),
+        // Not `into_response`, which forgets the problem.
+        Some(response) => ServiceResponse::new(request.into_parts().0, response).map_into_right_body(),
         None => next.call(request).await?.map_into_left_body(),
     };
     add_headers(response.headers_mut(), &id);

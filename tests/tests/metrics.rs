@@ -52,6 +52,8 @@ fn every_metric_is_described_and_no_other() {
 fn row(line: &str) -> Option<(String, Family)> {
     let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
     let name = cells.next()?.trim_end_matches('`').to_owned();
+    // Paths have a table too.
+    (!name.starts_with('/')).then_some(())?;
     let kind = cells.next()?.to_owned();
     let labels = cells.next()?.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     Some((name, Family { kind, labels }))
@@ -79,18 +81,13 @@ fn odd(number: usize) -> Request {
 #[test]
 fn ten_thousand_odd_requests_add_no_series() {
     let service = Service::start();
-    let mut connection = Connection::open(service.address());
-    let mut send = |request: &Request, head: bool| {
-        connection.send(&request.bytes());
-        if head { connection.receive_head() } else { connection.receive() }
-    };
     for number in 0..10 {
-        let _ = send(&odd(number), number % 10 == 9);
+        let _ = odd(number).send(service.address());
     }
     let _ = service.metrics();
     let before = service.metrics();
     for number in 10..10_010 {
-        let _ = send(&odd(number), number % 10 == 9);
+        let _ = odd(number).send(service.address());
     }
     let after = service.metrics();
     assert_eq!(before.names(), after.names());
