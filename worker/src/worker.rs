@@ -47,7 +47,9 @@ unsafe impl<const N: usize> Sync for Space<N> {}
 static FRAME: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
 const _: () = assert!(ReplyHeader::BYTES + MAX_REPLY_BYTES <= FRAME_BYTES);
 
-/// Bytes of `FRAME` that are a reply's frame.
+/// Bytes of `FRAME` that are a reply's frame. Placed with the other small statics that a worker writes, so that they share
+/// a page.
+#[unsafe(link_section = ".data.webrunner")]
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// Lives, in the process just forked.

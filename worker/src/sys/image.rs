@@ -2,7 +2,7 @@
 //!
 //! A fork does not copy page tables of file mappings, so each worker would fault its code in again, sixteen pages at a time, and
 //! the kernel would take it apart again page by page at exit. Here code and constants are moved to anonymous
-//! huge pages, one page-table entry each, which a fork copies. Mappings no worker uses are given up. All of it is an
+//! huge pages in one mapping, one page-table entry each, which a fork copies. Mappings no worker uses are given up. All of it is an
 //! economy: where a step is refused, things stay as they were.
 
 use std::ops::Range;
@@ -34,14 +34,8 @@ pub fn economise() -> Range<usize> {
     let own = super::process::own_text().start;
     let file =
         mappings.iter().find(|mapping| mapping.range.contains(&own)).map_or("", |mapping| &mapping.name);
-    for mapping in mappings.iter().filter(|mapping| !file.is_empty() && mapping.name == file) {
-        match mapping.rights.as_str() {
-            "r--p" if has_room(&mappings, mapping) => move_to_huge_page(&mapping.range, libc::PROT_READ),
-            "r-xp" if has_room(&mappings, mapping) => {
-                move_to_huge_page(&mapping.range, libc::PROT_READ | libc::PROT_EXEC);
-            }
-            _ => {}
-        }
+    if let Some(constant) = constant_part(&mappings, file) {
+        move_to_huge_pages(&constant);
     }
     mappings.iter().find(|mapping| mapping.name == "[heap]").map_or(0..0, |mapping| mapping.range.clone())
 }
@@ -71,22 +65,36 @@ fn parse(line: &str) -> Option<Mapping> {
     Some(Mapping { range: address(start)?..address(end)?, rights, name })
 }
 
-/// The huge page or pages a range lies in.
-fn block(range: &Range<usize>) -> Range<usize> {
-    range.start / HUGE * HUGE..range.end.next_multiple_of(HUGE)
+/// What no process ever writes of the executable: its code and its constants, if they have their huge pages to themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Constant {
+    /// The huge pages.
+    block: Range<usize>,
+    /// What lies in them.
+    parts: Vec<Range<usize>>,
 }
 
-/// Whether nothing else lies in the mapping's huge pages.
-fn has_room(mappings: &[Mapping], mapping: &Mapping) -> bool {
-    let block = block(&mapping.range);
-    mappings.iter().all(|other| {
-        other.range == mapping.range || other.range.end <= block.start || block.end <= other.range.start
-    })
+/// Finds the constant part of `file`, which is the executable. `None` if it is not laid out as `build.rs` asks.
+fn constant_part(mappings: &[Mapping], file: &str) -> Option<Constant> {
+    let constant = |mapping: &&Mapping| {
+        !file.is_empty() && mapping.name == file && ["r--p", "r-xp"].contains(&mapping.rights.as_str())
+    };
+    let parts: Vec<Range<usize>> =
+        mappings.iter().filter(constant).map(|mapping| mapping.range.clone()).collect();
+    let start = parts.iter().map(|part| part.start).min()? / HUGE * HUGE;
+    let end = parts.iter().map(|part| part.end).max()?.next_multiple_of(HUGE);
+    let alone = mappings.iter().all(|other| {
+        parts.contains(&other.range) || other.range.end <= start || end <= other.range.start
+    });
+    alone.then_some(Constant { block: start..end, parts })
 }
 
-/// Puts a copy on huge pages in the place of `range`; leaves it where it is if there are none to be had.
-fn move_to_huge_page(range: &Range<usize>, protection: i32) {
-    let block = block(range);
+/// Puts a copy on huge pages in the place of the constant part; leaves it where it is if there are none to be had.
+///
+/// All of it becomes one mapping, which may be executed: a fork copies mappings one by one. The constants hold no
+/// secret and no process can write them, so nothing is lost by that.
+fn move_to_huge_pages(constant: &Constant) {
+    let Constant { block, parts } = constant;
     let bytes = block.len();
     // SAFETY: a new mapping, large enough to hold an aligned block wherever it lies.
     let space = unsafe {
@@ -103,15 +111,17 @@ fn move_to_huge_page(range: &Range<usize>, protection: i32) {
         return;
     }
     let copy = (space as usize).next_multiple_of(HUGE);
-    // SAFETY: the copy lies in the new mapping, and `range` is readable and inside `block`. The kernel swaps the two in
-    // one step; code that runs from there goes on in bytes that are the same.
+    // SAFETY: the copy lies in the new mapping, and the parts are readable and inside `block`. The kernel swaps the two
+    // in one step; code that runs from there goes on in bytes that are the same.
     unsafe {
         let advised = libc::madvise(copy as *mut libc::c_void, bytes, libc::MADV_HUGEPAGE) == 0;
-        let to = (copy + (range.start - block.start)) as *mut u8;
-        ptr::copy_nonoverlapping(range.start as *const u8, to, range.len());
+        for part in parts {
+            let to = (copy + (part.start - block.start)) as *mut u8;
+            ptr::copy_nonoverlapping(part.start as *const u8, to, part.len());
+        }
         let swapped = advised
             && is_huge(copy)
-            && libc::mprotect(copy as *mut libc::c_void, bytes, protection) == 0
+            && libc::mprotect(copy as *mut libc::c_void, bytes, libc::PROT_READ | libc::PROT_EXEC) == 0
             && libc::mremap(
                 copy as *mut libc::c_void,
                 bytes,
@@ -190,14 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_that_shares_its_huge_page_is_left_alone() {
-        let at = |start: usize, end: usize| Mapping {
+    fn a_constant_part_that_shares_its_huge_pages_is_left_alone() {
+        let at = |start: usize, end: usize, rights: &str| Mapping {
             range: start..end,
-            rights: String::new(),
-            name: String::new(),
+            rights: rights.into(),
+            name: "worker".into(),
         };
-        let alone = at(HUGE + 4096, HUGE + 8192);
-        assert!(has_room(&[alone.clone(), at(2 * HUGE, 3 * HUGE)], &alone));
-        assert!(!has_room(&[alone.clone(), at(HUGE + 8192, HUGE + 12288)], &alone));
+        let constants = at(HUGE, HUGE + 4096, "r--p");
+        let code = at(2 * HUGE + 4096, 2 * HUGE + 8192, "r-xp");
+        let data = |start| at(start, start + 4096, "rw-p");
+        let found = constant_part(&[constants.clone(), code.clone(), data(3 * HUGE)], "worker").unwrap();
+        assert_eq!(found.block, HUGE..3 * HUGE);
+        assert_eq!(found.parts, [constants.range.clone(), code.range.clone()]);
+        assert_eq!(constant_part(&[constants, code, data(3 * HUGE - 4096)], "worker"), None);
     }
 }
