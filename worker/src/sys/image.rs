@@ -2,11 +2,15 @@
 //!
 //! A fork does not copy page tables of file mappings, so each worker would fault its code in again, sixteen pages at a time, and
 //! the kernel would take it apart again page by page at exit. Here code and constants are moved to anonymous
-//! huge pages in one mapping, one page-table entry each, which a fork copies. Mappings no worker uses are given up. All of it is an
-//! economy: where a step is refused, things stay as they were.
+//! huge pages in one mapping, one page-table entry each, which a fork copies. What workers write, their stack included, is
+//! gathered in another. Mappings no worker uses are given up or left out of forks. All of it is an economy: where a step is
+//! refused, things stay as they were.
 
 use std::ops::Range;
 use std::ptr;
+
+use super::memory::PAGE;
+use super::stack;
 
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
@@ -20,8 +24,9 @@ struct Mapping {
 }
 
 /// Makes forks of this process cheap. To be called once, before the filter; no clock may be read through the vDSO after.
-/// Gives the C library's heap, for [`keep_from_forks`].
-pub fn economise() -> Range<usize> {
+/// Gives what is the zygote's alone, for [`keep_from_forks`].
+pub fn economise() -> Vec<Range<usize>> {
+    grow_stack();
     let mappings = mappings();
     unregister_rseq();
     drop_signal_stack();
@@ -37,17 +42,27 @@ pub fn economise() -> Range<usize> {
     if let Some(constant) = constant_part(&mappings, file) {
         move_to_huge_pages(&constant);
     }
-    mappings.iter().find(|mapping| mapping.name == "[heap]").map_or(0..0, |mapping| mapping.range.clone())
+    if let Some(variables) = variable_part(&mappings, file) {
+        gather(&variables);
+    }
+    let own = |mapping: &&Mapping| ["[heap]", "[stack]"].contains(&mapping.name.as_str());
+    mappings.iter().filter(own).map(|mapping| mapping.range.clone()).collect()
 }
 
-/// Leaves the C library's heap out of forks. It holds its thread's locals, which no worker may use anyway: a function
-/// under test can have moved the register they hang on. Rust's allocator has its own memory. To be called last: whatever is
-/// forked after this cannot call into the C library.
-pub fn keep_from_forks(heap: &Range<usize>) {
-    if !heap.is_empty() {
+/// Leaves the zygote's stack and the C library's heap out of forks. The heap holds its thread's locals, which no worker
+/// may use anyway: a function under test can have moved the register they hang on. Rust's allocator has its own memory.
+/// To be called last: whatever is forked after this has a stack of its own and cannot call into the C library.
+pub fn keep_from_forks(own: &[Range<usize>]) {
+    for range in own {
         // SAFETY: the mapping stays as it is in this process.
-        unsafe { libc::madvise(heap.start as *mut libc::c_void, heap.len(), libc::MADV_DONTFORK) };
+        unsafe { libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTFORK) };
     }
+}
+
+/// Uses more of the stack than the zygote ever will, so that its mapping has grown to its full size.
+#[inline(never)]
+fn grow_stack() {
+    std::hint::black_box([1_u8; 128 << 10]);
 }
 
 fn mappings() -> Vec<Mapping> {
@@ -136,6 +151,91 @@ fn move_to_huge_pages(constant: &Constant) {
     }
 }
 
+/// What processes write of the executable: its initialised data, and the zero-filled data that follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Variable {
+    data: Range<usize>,
+    zeroed: Range<usize>,
+}
+
+/// Finds the variable part of `file`, which is the executable. `None` if it is not laid out as usual, or if there is no room
+/// for a stack below it.
+fn variable_part(mappings: &[Mapping], file: &str) -> Option<Variable> {
+    let data = &mappings
+        .iter()
+        .find(|mapping| !file.is_empty() && mapping.name == file && mapping.rights == "rw-p")?
+        .range;
+    let zeroed = &mappings
+        .iter()
+        .find(|mapping| {
+            mapping.range.start == data.end && mapping.name.is_empty() && mapping.rights == "rw-p"
+        })?
+        .range;
+    // A page more, that stays unmapped.
+    let below = data.start.checked_sub(stack::BYTES + PAGE)?..data.start;
+    let free = mappings.iter().all(|other| other.range.end <= below.start || below.end <= other.range.start);
+    free.then(|| Variable { data: data.clone(), zeroed: zeroed.clone() })
+}
+
+/// Moves the variable part and, below it, a stack for workers to one anonymous mapping in its old place: one mapping for a
+/// fork to copy instead of three, in as few page tables as can be.
+fn gather(variables: &Variable) {
+    let Variable { data, zeroed } = variables;
+    let whole = data.start - stack::BYTES..zeroed.end;
+    // Everything that allocates comes before the copy: the allocator's own state is among what is copied.
+    let Some(touched) = touched_pages(zeroed) else { return };
+    // SAFETY: a new mapping.
+    let space = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            whole.len(),
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if space == libc::MAP_FAILED {
+        return;
+    }
+    let copy = |from: usize, bytes: usize| {
+        let to = space as usize + (from - whole.start);
+        // SAFETY: the bytes are this program's own, readable, and have their place in the new mapping. No reference to
+        // them is used for writing meanwhile: this process has one thread, and neither copying nor the call below writes
+        // to a static.
+        unsafe { ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+    };
+    copy(data.start, data.len());
+    for (page, _) in touched.iter().enumerate().filter(|&(_, &touched)| touched & 1 != 0) {
+        copy(zeroed.start + page * PAGE, PAGE);
+    }
+    // SAFETY: what is replaced was copied, page by page; pages left out were never touched and are zero here too.
+    let moved = unsafe {
+        libc::mremap(
+            space,
+            whole.len(),
+            whole.len(),
+            libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+            whole.start as *mut libc::c_void,
+        )
+    };
+    if moved == libc::MAP_FAILED {
+        // SAFETY: the copy was not used.
+        unsafe { libc::munmap(space, whole.len()) };
+    } else {
+        stack::use_below(data.start);
+    }
+}
+
+/// One byte for each page, odd if the page was ever touched; `None` if the kernel does not say.
+fn touched_pages(range: &Range<usize>) -> Option<Vec<u8>> {
+    let mut pages = vec![0_u8; range.len() / PAGE];
+    // SAFETY: there is a byte for each page of the range.
+    let known =
+        unsafe { libc::mincore(range.start as *mut libc::c_void, range.len(), pages.as_mut_ptr()) } == 0;
+    known.then_some(pages)
+}
+
 /// Whether the kernel gave a huge page to the mapping that begins at `address`.
 fn is_huge(address: usize) -> bool {
     let text = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
@@ -146,7 +246,7 @@ fn is_huge(address: usize) -> bool {
 
 /// Gives up the stack on which the standard library would report a stack overflow of this program's own.
 fn drop_signal_stack() {
-    const GUARD: usize = super::memory::PAGE;
+    const GUARD: usize = PAGE;
     let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
     let mut old = none;
     // SAFETY: valid structures; no signal handler is running.
@@ -213,5 +313,20 @@ mod tests {
         assert_eq!(found.block, HUGE..3 * HUGE);
         assert_eq!(found.parts, [constants.range.clone(), code.range.clone()]);
         assert_eq!(constant_part(&[constants, code, data(3 * HUGE - 4096)], "worker"), None);
+    }
+
+    #[test]
+    fn a_variable_part_is_data_with_zeroes_behind_and_room_for_a_stack_below() {
+        let at = |start: usize, end: usize, name: &str| Mapping {
+            range: start..end,
+            rights: "rw-p".into(),
+            name: name.into(),
+        };
+        let (data, zeroed) = (at(2 * HUGE, 2 * HUGE + PAGE, "worker"), at(2 * HUGE + PAGE, 3 * HUGE, ""));
+        let found = variable_part(&[data.clone(), zeroed.clone()], "worker").unwrap();
+        assert_eq!((found.data, found.zeroed), (data.range.clone(), zeroed.range.clone()));
+        let below = at(2 * HUGE - stack::BYTES - PAGE, 2 * HUGE - stack::BYTES, "");
+        assert_eq!(variable_part(&[below, data.clone(), zeroed], "worker"), None);
+        assert_eq!(variable_part(&[data, at(2 * HUGE + 2 * PAGE, 3 * HUGE, "")], "worker"), None);
     }
 }
