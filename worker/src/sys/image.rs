@@ -98,9 +98,9 @@ fn constant_part(mappings: &[Mapping], file: &str) -> Option<Constant> {
         mappings.iter().filter(constant).map(|mapping| mapping.range.clone()).collect();
     let start = parts.iter().map(|part| part.start).min()? / HUGE * HUGE;
     let end = parts.iter().map(|part| part.end).max()?.next_multiple_of(HUGE);
-    let alone = mappings.iter().all(|other| {
-        parts.contains(&other.range) || other.range.end <= start || end <= other.range.start
-    });
+    let alone = mappings
+        .iter()
+        .all(|other| parts.contains(&other.range) || other.range.end <= start || end <= other.range.start);
     alone.then_some(Constant { block: start..end, parts })
 }
 
