@@ -71,7 +71,8 @@ impl Url {
         })
     }
 
-    /// Sends one request for `target`, which is added to this URL's path, and takes the answer; all within `limit`.
+    /// Sends one request for `target`, which is added to this URL's path, and takes the answer; all within `limit`,
+    /// but for the look-up of a name, which the system's resolver bounds.
     ///
     /// # Errors
     /// The socket's error, or `InvalidData` for what is no HTTP answer.

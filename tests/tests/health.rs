@@ -6,8 +6,9 @@ use std::thread;
 
 use rustix::process::Signal;
 use serde_json::json;
+use webrunner_tests::http::Connection;
 use webrunner_tests::service::{Ended, Launch, Service, kill};
-use webrunner_tests::wait;
+use webrunner_tests::{jobs, wait};
 
 const PASSED: &str = r#"webrunner_self_checks_total{outcome="passed"}"#;
 
@@ -53,19 +54,30 @@ fn a_service_whose_workers_give_no_answer_leaves_rotation_and_comes_back() {
     for worker in &stopped {
         kill(worker.id, Signal::STOP);
     }
-    wait::until("it is out of rotation", || service.get("/readyz").status == 503);
-    let problem = service.get("/any/monitor");
-    // It may be back already: the workers that replace those stopped are well.
-    if problem.status == 503 {
-        let problem = problem.problem();
-        let reason = problem["reasons"][0].as_str().unwrap();
-        assert!(reason.starts_with("the self-check failed: core "), "{problem}");
-        assert_eq!(problem["retry_after"], 1);
-    }
+    let out = wait::until_some("it is out of rotation", || {
+        let answer = service.get("/any/monitor");
+        (answer.status == 503).then(|| answer.problem())
+    });
+    let reason = out["reasons"][0].as_str().unwrap();
+    assert!(reason.starts_with("the self-check failed: core "), "{out}");
+    assert_eq!(out["retry_after"], 1);
+    // The workers that replace those stopped are well.
     wait::until("it is back", || service.get("/readyz").status == 200);
     assert!(service.metrics().value(r#"webrunner_self_checks_total{outcome="failed"}"#) >= 1.0);
     let log = service.log();
     assert!(log.contains("the self-check failed") && log.contains("back in rotation"), "{log}");
+}
+
+#[test]
+fn a_self_check_waits_for_a_moment_without_jobs() {
+    let service = Service::with_flags(["--self-check", "1", "--deadline", "3600", "--cpu-limit", "3600"]);
+    wait::until("it was checked", || service.metrics().value(PASSED) >= 1.0);
+    let mut job = Connection::open(service.address());
+    job.send(&jobs::request("hostile/spin.o", "kernel=playground").bytes());
+    wait::until("the job runs", || service.metrics().value("webrunner_object_size_bytes_count") == 1.0);
+    let skipped = r#"webrunner_self_checks_total{outcome="skipped"}"#;
+    wait::until("a check was left out", || service.metrics().value(skipped) >= 1.0);
+    assert_eq!(service.get("/readyz").status, 200);
 }
 
 #[test]

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use webrunner_tests::exposition::{Exposition, Family};
 use webrunner_tests::http::{Connection, Request};
 use webrunner_tests::prometheus::{self, Prometheus, promtool};
-use webrunner_tests::service::Service;
+use webrunner_tests::service::{Service, kill};
 use webrunner_tests::{objects, wait};
 
 const QUICK: &str = "kernel=playground&_effort=quick";
@@ -143,13 +144,11 @@ fn requests_that_are_turned_away_are_counted_by_reason() {
 #[test]
 fn a_lost_zygote_is_counted() {
     let service = Service::start();
-    let zygote = service.zygote();
-    webrunner_tests::service::kill(zygote.id, rustix::process::Signal::KILL);
+    let cores = service.zygotes().len() as f64;
+    kill(service.zygote().id, Signal::KILL);
     let lost = r#"webrunner_zygote_restarts_total{reason="ended"}"#;
     wait::until("the loss is counted", || service.metrics().value(lost) == 1.0);
-    let zygotes = |metrics: &Exposition| metrics.sum("webrunner_zygote_up");
-    let cores = service.zygotes().len().max(1);
-    wait::until("there is another", || zygotes(&service.metrics()) >= cores as f64);
+    wait::until("there is another", || service.metrics().sum("webrunner_zygote_up") == cores);
 }
 
 #[test]
@@ -172,6 +171,22 @@ fn clients_that_hold_every_connection_keep_no_scrape_waiting() {
     let held: Vec<_> = (0..256).map(|_| Connection::open(service.address())).collect();
     let answer = Request::new("GET", "/metrics").send(service.operators_address());
     assert_eq!((answer.status, held.len()), (200, 256));
+}
+
+#[test]
+fn operators_are_answered_while_the_last_jobs_end() {
+    let service =
+        Service::with_flags(["--metrics-listen", "127.0.0.1:0", "--deadline", "60", "--cpu-limit", "60"]);
+    let mut job = Connection::open(service.address());
+    job.send(&Request::post("/m/run?kernel=playground", &objects::read("hostile/spin.o")).bytes());
+    wait::until("the job runs", || service.readiness()["running"] == 1);
+    service.signal(Signal::TERM);
+    let ask = |path: &str| Request::new("GET", path).send(service.operators_address());
+    wait::until("it says that it stops", || ask("/readyz").status == 503);
+    let metrics = ask("/metrics");
+    let metrics = Exposition::parse(metrics.text());
+    assert_eq!(metrics.value("webrunner_ready"), 0.0);
+    assert_eq!(metrics.value(r#"webrunner_workers{state="busy"}"#), 1.0);
 }
 
 #[test]

@@ -14,17 +14,10 @@ use crate::routes::Route;
 /// 50 us to 13 s: a quick job answers in some 200 us, and the longest deadline by default is 10 s.
 pub(super) const LATENCY: Doubling = Doubling { from: 50e-6, count: 19 };
 
-/// What keeps a request from being looked at, whatever it asks.
-const REJECTIONS: [Kind; 8] = [
-    Kind::QueueFull,
-    Kind::RateLimited,
-    Kind::Draining,
-    Kind::NotReady,
-    Kind::NoWorker,
-    Kind::BodyTooLarge,
-    Kind::BodyTooSlow,
-    Kind::UriTooLong,
-];
+/// Whether a problem turns a request away whatever it asks: who may ask, how often, how much, and whether there is room.
+fn is_rejection(kind: Kind) -> bool {
+    matches!(kind.status().as_u16(), 401 | 403 | 408 | 413 | 414 | 429 | 503)
+}
 
 /// Figures about requests.
 #[derive(Debug)]
@@ -52,9 +45,10 @@ impl HttpMetrics {
     pub(super) fn new(families: &Families<'_>) -> Self {
         let rejected = families.counters(
             "rejected_requests_total",
-            "HTTP requests turned away before they were looked at, by the kind of problem.",
+            "HTTP requests turned away whatever they asked, by the kind of problem.",
             &["reason"],
         );
+        let rejections = Kind::ALL.into_iter().filter(|kind| is_rejection(*kind));
         Self {
             requests: families.counters(
                 "http_requests_total",
@@ -68,7 +62,7 @@ impl HttpMetrics {
                 &["route"],
             ),
             in_flight: families.gauge("http_requests_in_flight", "HTTP requests being answered."),
-            rejected: REJECTIONS.map(|kind| (kind, rejected.with_label_values(&[kind.slug()]))).into(),
+            rejected: rejections.map(|kind| (kind, rejected.with_label_values(&[kind.slug()]))).collect(),
             series: RefCell::default(),
         }
     }
