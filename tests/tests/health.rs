@@ -58,7 +58,7 @@ fn a_service_whose_workers_give_no_answer_leaves_rotation_and_comes_back() {
         let answer = service.get("/any/monitor");
         (answer.status == 503).then(|| answer.problem())
     });
-    let reason = out["reasons"][0].as_str().unwrap();
+    let reason = out["reasons"][0].as_str().expect("a reason");
     assert!(reason.starts_with("the self-check failed: core "), "{out}");
     assert_eq!(out["retry_after"], 1);
     // The workers that replace those stopped are well.
@@ -95,7 +95,7 @@ fn a_service_that_is_well_passes_from_outside() {
 #[test]
 fn a_service_that_is_not_there_fails_the_check() {
     // A port that was free a moment ago, and that nobody is given while the listener lives: it never accepts.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
     let ended = check(&format!("http://{closed}"));
     assert_eq!(ended.code, Some(1));
     assert!(ended.complaint().contains(": no answer: "), "{ended:?}");
@@ -103,8 +103,8 @@ fn a_service_that_is_not_there_fails_the_check() {
 
 #[test]
 fn a_service_that_does_not_answer_fails_the_check_in_time() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", silent.local_addr().unwrap());
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
     let ended = Launch::command(["self-check", &url, "--timeout", "1"]).run();
     assert_eq!(ended.code, Some(1));
     assert!(ended.complaint().ends_with(": no answer in time"), "{ended:?}");
@@ -112,14 +112,14 @@ fn a_service_that_does_not_answer_fails_the_check_in_time() {
 
 /// Something that answers each connection in turn with one of these, and then is gone.
 fn impostor(answers: &'static [(&'static str, &'static str)]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
         for (status, body) in answers {
-            let (mut stream, _) = listener.accept().unwrap();
+            let (mut stream, _) = listener.accept().expect("a client");
             let mut request = [0; 16 << 10];
-            let _ = stream.read(&mut request).unwrap();
-            write!(stream, "HTTP/1.1 {status}\r\n\r\n{body}").unwrap();
+            let _ = stream.read(&mut request).expect("a request");
+            write!(stream, "HTTP/1.1 {status}\r\n\r\n{body}").expect("a client that listens");
         }
     });
     address

@@ -41,7 +41,8 @@ fn promtool_has_nothing_to_remark() {
 
 #[test]
 fn every_metric_is_described_and_no_other() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md")).unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md"))
+        .expect("the document");
     let documented: BTreeMap<String, Family> = text.lines().filter_map(row).collect();
     let service = used();
     // The first scrape is itself a request that the second has counted.
@@ -231,7 +232,7 @@ fn rules_and_dashboard_ask_only_for_metrics_there_are() {
     let _ = service.metrics();
     let metrics = service.metrics();
     let mut expressions = panels();
-    let rules = fs::read_to_string(systemd("alerts.yml")).unwrap();
+    let rules = fs::read_to_string(systemd("alerts.yml")).expect("the rules");
     expressions.extend(rules.lines().filter_map(|line| {
         line.trim().strip_prefix("expr: ").map(|expression| ("a rule".to_owned(), expression.to_owned()))
     }));
@@ -257,13 +258,13 @@ fn exists(metrics: &Exposition, name: &str) -> bool {
 
 /// Titles and expressions of the dashboard's panels.
 fn panels() -> Vec<(String, String)> {
-    let text = fs::read_to_string(systemd("grafana.json")).unwrap();
-    let dashboard: Value = serde_json::from_str(&text).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
+    let text = fs::read_to_string(systemd("grafana.json")).expect("the dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("a list");
     let targets = panels.iter().flat_map(|panel| {
-        let title = panel["title"].as_str().unwrap().to_owned();
-        let targets = panel["targets"].as_array().unwrap();
-        targets.iter().map(move |target| (title.clone(), target["expr"].as_str().unwrap().to_owned()))
+        let title = panel["title"].as_str().expect("text").to_owned();
+        let targets = panel["targets"].as_array().expect("a list");
+        targets.iter().map(move |target| (title.clone(), target["expr"].as_str().expect("text").to_owned()))
     });
     // What Grafana puts in for its own variable.
     targets.map(|(title, expression)| (title, expression.replace("$__rate_interval", "1m"))).collect()
