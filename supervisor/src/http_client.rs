@@ -1,8 +1,8 @@
 //! A client for one request to one service, for `webrunner self-check`.
 //!
 //! Written over a plain socket: it speaks HTTP/1.0, in which the end of the connection ends the body, so that there is
-//! nothing to parse but a status line, and a client crate would be the largest dependency of this program. No TLS: what is
-//! checked is a service on this host or its own network; where TLS is, there is a proxy with health checks of its own.
+//! nothing to parse but a status line, and a client crate would save little. No TLS: what is checked is a service on this
+//! host or its own network; where TLS is, there is a proxy with health checks of its own.
 //! The answer is not trusted: it is bounded in length, and the whole exchange in time.
 
 use std::fmt;
