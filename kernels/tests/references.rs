@@ -227,7 +227,10 @@ fn an_input_that_was_changed_is_wrong_whatever_was_returned() {
 fn a_call_of_no_elements_is_left_unchecked() {
     for kernel in ["sdot", "dcopy", "vector.sexp"] {
         let verdict = trial(kernel, &[("n", "0")]).verdict();
-        assert!(matches!(&verdict, Verdict::Unchecked { reason } if reason.contains("no elements")), "{verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Unchecked { reason } if reason.contains("no elements")),
+            "{verdict:?}"
+        );
     }
 }
 
@@ -235,7 +238,10 @@ fn a_call_of_no_elements_is_left_unchecked() {
 fn a_tile_of_too_many_products_is_left_unchecked() {
     let given = [("mr", "64"), ("nr", "64"), ("k", "16385"), ("rs_c", "1"), ("cs_c", "64")];
     let verdict = trial("sgemm", &given).verdict();
-    assert!(matches!(&verdict, Verdict::Unchecked { reason } if reason.contains("64 by 64 by 16385")), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Verdict::Unchecked { reason } if reason.contains("64 by 64 by 16385")),
+        "{verdict:?}"
+    );
 }
 
 #[test]

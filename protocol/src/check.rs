@@ -222,7 +222,10 @@ mod tests {
     #[test]
     fn even_one_element_is_altered() {
         let buffer = buffer(1, Fill::Uniform, Direction::In);
-        assert_ne!(prepared(Stage::Measured, 0, &buffer, &[0; 4]), prepared(Stage::Altered, 0, &buffer, &[0; 4]));
+        assert_ne!(
+            prepared(Stage::Measured, 0, &buffer, &[0; 4]),
+            prepared(Stage::Altered, 0, &buffer, &[0; 4])
+        );
     }
 
     #[test]

@@ -26,19 +26,29 @@ fn stream_of(seed: u64, index: usize) -> u64 {
 fn fill_where(buffer: &Buffer, stream: u64, bytes: &mut [u8], wanted: impl Fn(u64) -> bool) {
     match buffer.element {
         ElementType::Int8 | ElementType::Uint8 => {
-            each(bytes, wanted, |at| integer(buffer.fill, stream, at).map_or([0], |v| (v as u8).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                integer(buffer.fill, stream, at).map_or([0], |v| (v as u8).to_le_bytes())
+            });
         }
         ElementType::Int16 | ElementType::Uint16 => {
-            each(bytes, wanted, |at| integer(buffer.fill, stream, at).map_or([0; 2], |v| (v as u16).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                integer(buffer.fill, stream, at).map_or([0; 2], |v| (v as u16).to_le_bytes())
+            });
         }
         ElementType::Int32 | ElementType::Uint32 => {
-            each(bytes, wanted, |at| integer(buffer.fill, stream, at).map_or([0; 4], |v| (v as u32).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                integer(buffer.fill, stream, at).map_or([0; 4], |v| (v as u32).to_le_bytes())
+            });
         }
         ElementType::Int64 | ElementType::Uint64 => {
-            each(bytes, wanted, |at| integer(buffer.fill, stream, at).map_or([0; 8], |v| (v as u64).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                integer(buffer.fill, stream, at).map_or([0; 8], |v| (v as u64).to_le_bytes())
+            });
         }
         ElementType::Float => {
-            each(bytes, wanted, |at| real(buffer.fill, stream, at, 24).map_or([0; 4], |v| (v as f32).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                real(buffer.fill, stream, at, 24).map_or([0; 4], |v| (v as f32).to_le_bytes())
+            });
         }
         ElementType::Double => {
             each(bytes, wanted, |at| real(buffer.fill, stream, at, 53).map_or([0; 8], |v| v.to_le_bytes()));
@@ -46,7 +56,11 @@ fn fill_where(buffer: &Buffer, stream: u64, bytes: &mut [u8], wanted: impl Fn(u6
     }
 }
 
-fn each<const N: usize>(bytes: &mut [u8], wanted: impl Fn(u64) -> bool, mut value: impl FnMut(u64) -> [u8; N]) {
+fn each<const N: usize>(
+    bytes: &mut [u8],
+    wanted: impl Fn(u64) -> bool,
+    mut value: impl FnMut(u64) -> [u8; N],
+) {
     for (at, element) in (0..).zip(bytes.chunks_exact_mut(N)) {
         if wanted(at) {
             element.copy_from_slice(&value(at));

@@ -10,12 +10,14 @@
 //! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
+//! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
 //! - [`metrics`], [`telemetry`], [`connections`]: what operators see and what keeps peers honest.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -23,6 +25,7 @@ pub mod connections;
 pub mod cores;
 pub mod envelope;
 pub mod fault;
+pub mod integrity;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;

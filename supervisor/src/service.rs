@@ -7,7 +7,6 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use serde_json::{Value, json};
 use webrunner_kernels::Catalogue;
-use webrunner_protocol::job::Work;
 
 use crate::catalogue;
 use crate::machine::Machine;
@@ -15,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::pool::{Facts, Finished, Gauges, Pool};
 use crate::problem::Problem;
 use crate::rate_limit::RateLimit;
+use crate::request::Call;
 use crate::telemetry::AccessLog;
 
 /// The service behind the routes.
@@ -99,16 +99,21 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
-    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, Problem> {
+    pub async fn run(&self, call: &Call<'_>, object: Bytes) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(work, object).await?)
+        Ok(pool.run(call.work(), object, call.examination.clone().ok()).await?)
     }
 
     /// What the pool is; nothing until it has started.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        static NOTHING: Facts =
-            Facts { cores: Vec::new(), quick_cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+        static NOTHING: Facts = Facts {
+            cores: Vec::new(),
+            quick_cores: Vec::new(),
+            ticks_per_ms: 0,
+            layers: Vec::new(),
+            events: Vec::new(),
+        };
         self.pool.get().map_or(&NOTHING, Pool::facts)
     }
 

@@ -107,7 +107,9 @@ pub(super) fn gemm<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
         return Err(format!("a tile of {mr} by {nr} elements is too large to check"));
     }
     if (mr * nr).saturating_mul(k) > MAX_PRODUCTS {
-        return Err(format!("{mr} by {nr} by {k} products are more than the {MAX_PRODUCTS} that are checked"));
+        return Err(format!(
+            "{mr} by {nr} by {k} products are more than the {MAX_PRODUCTS} that are checked"
+        ));
     }
     let (rs, cs) = (call.integer(6)?, call.integer(7)?);
     if overlaps(mr, nr, rs, cs) {

@@ -16,6 +16,12 @@ use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
 
+/// Whether the function computes what it should, for formats that have no place for it.
+const CORRECTNESS: &str = "X-Correctness";
+
+/// Whether what the worker says can be true, likewise.
+const INTEGRITY: &str = "X-Integrity";
+
 /// Measures the object in the body. A client that leaves drops this future, which cancels its job.
 pub(super) async fn run(
     request: HttpRequest,
@@ -45,9 +51,9 @@ async fn measure(
     object: Bytes,
     format: Format,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.work(), object.clone()).await?;
+    let finished = service.run(call, object.clone()).await?;
     note(request, call, Some((finished.queued, finished.ran)));
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa)?;
     let extensions = request.extensions();
     let report = Report {
@@ -56,7 +62,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
     answer(&report, format)
@@ -66,6 +72,9 @@ fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> 
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, format.content_type()));
     response.insert_header((CACHE_CONTROL, "no-store"));
+    let truth = report.truth();
+    response.insert_header((CORRECTNESS, truth.correctness.name()));
+    response.insert_header((INTEGRITY, truth.integrity.name()));
     let body = match format {
         Format::Text => render::text(report).into_bytes(),
         Format::Csv => render::csv(report).into_bytes(),
