@@ -152,7 +152,7 @@ impl Examination {
         let seen = Observation { before: &before, after: &after, returned: record.returned };
         let verdict = match stage {
             Stage::Measured => self.binding.verify_repeated(&seen),
-            Stage::Altered | Stage::Fresh => self.binding.verify(&seen),
+            Stage::Altered { .. } | Stage::Fresh => self.binding.verify(&seen),
         };
         match verdict {
             Verdict::Verified => Correctness::Verified,
@@ -207,7 +207,7 @@ pub fn argument(names: &CallNames<'_>, buffer: usize) -> String {
 pub fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Measured => "measured",
-        Stage::Altered => "altered",
+        Stage::Altered { .. } => "altered",
         Stage::Fresh => "fresh",
     }
 }
@@ -215,7 +215,7 @@ pub fn stage_name(stage: Stage) -> &'static str {
 fn stage_words(stage: Stage) -> &'static str {
     match stage {
         Stage::Measured => "the measured calls",
-        Stage::Altered => "a call on inputs altered in places",
+        Stage::Altered { .. } => "a call on inputs altered in places",
         Stage::Fresh => "a call on inputs it had not seen",
     }
 }

@@ -1,4 +1,4 @@
-//! Shows the supervisor what the function computes: the state the measured calls left, then two calls it is challenged to.
+//! Shows the supervisor what the function computes: the state the measured calls left, then the calls it is challenged to.
 //!
 //! The reply is sent in between, so the figures are settled before anything in this process can know what the checked calls
 //! begin with. Runs in the locked worker, with the calls it has anyway: `write` of outputs and `read` of the challenge,

@@ -4,7 +4,8 @@
 //! the outputs of the challenged calls, and the end of the stream:
 //!
 //! ```text
-//! job ─────▶                         Outputs(measured) ── Reply ── (challenge) ── Outputs(altered) ── Outputs(fresh) ── end
+//! supervisor: Job                                 Challenge
+//! worker:          Outputs(measured)  Reply                   Outputs(altered) × 3  Outputs(fresh)  end
 //! ```
 //!
 //! At every place where outputs may come a reply may come instead, and ends it: a refusal, or the fault of a checked
