@@ -127,6 +127,21 @@ impl Examination {
         })
     }
 
+    /// Puts in `bytes` what buffer `index` held before the call of a stage, but for answers of the calls before it: those are
+    /// only where this one writes without reading.
+    fn prepare(&self, stage: Stage, index: usize, seeds: Seeds, bytes: &mut [u8]) {
+        let buffer = &self.binding.plan.buffers[index];
+        let mut step = |stage| prepare(stage, self.checking(), buffer, index, seeds, bytes);
+        match stage {
+            Stage::Measured | Stage::Fresh => step(stage),
+            Stage::Altered { round } => {
+                step(Stage::Measured);
+                // What was spoilt for one call is still there at the next, if no call writes there.
+                (0..=round).for_each(|round| step(Stage::Altered { round }));
+            }
+        }
+    }
+
     fn verdict(&self, stage: Stage, challenge: u64, outputs: &[u8]) -> Correctness {
         let Some((record, mut rest)) = outputs.split_first_chunk() else {
             return Correctness::Unchecked { reason: "no outputs came".to_owned() };
@@ -140,11 +155,7 @@ impl Examination {
             let (elements, others) = rest.split_at(bytes);
             rest = others;
             let mut old = vec![0; bytes];
-            // A buffer that is kept holds the last call's answer in places, which this one overwrites.
-            prepare(Stage::Measured, self.checking(), buffer, index, seeds, &mut old);
-            if stage != Stage::Measured {
-                prepare(stage, self.checking(), buffer, index, seeds, &mut old);
-            }
+            self.prepare(stage, index, seeds, &mut old);
             before.push(old);
             after.push(elements);
         }

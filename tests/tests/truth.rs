@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 use webrunner_tests::jobs;
 use webrunner_tests::service::Service;
 
+/// A check that takes no longer than it must.
+const QUICK: &str = "&_effort=quick&_check=yes";
+
 /// Answers a busy machine gets to know a worker's end in time.
 const ATTEMPTS: usize = 5;
 
@@ -40,17 +43,19 @@ fn right_outputs_are_verified() {
     let service = Service::start();
     for (object, query) in [
         ("good/sdot_gas.o", "kernel=sdot"),
-        ("good/sdot_gcc_O2_pic.o", "kernel=sdot&n=1000&incx=3&incy=2&offx=4"),
-        ("good/sdot_gas.o", "kernel=sdot&n=1"),
-        ("good/sdot_gas.o", "kernel=sdot&n=100000"),
-        ("good/sdot_gas.o", "kernel=sdot&_effort=quick&_check=yes"),
         ("good/sdot_gas.o", "kernel=sdot&_counts=no"),
-        ("good/ddot_gcc_O2_pic.o", "kernel=ddot&_effort=thorough"),
-        ("good/saxpy_clang_O3_pic.o", "kernel=saxpy&incy=2"),
-        ("good/snrm2_gcc_O2_pic.o", "kernel=snrm2"),
         ("good/sgemm_clang_O2_pic.o", "kernel=sgemm&cs_c=8"),
-        ("checked/copy_right.o", "kernel=scopy&n=7&incx=2&incy=3&offy=3"),
-        ("checked/root.o", "kernel=test.root&_symbol=root"),
+        ("good/sdot_gcc_O2_pic.o", "kernel=sdot&n=1000&incx=3&incy=2&offx=4&_effort=quick&_check=yes"),
+        ("good/sdot_gas.o", "kernel=sdot&n=1&_effort=quick&_check=yes"),
+        ("good/sdot_gas.o", "kernel=sdot&n=100000&_effort=quick&_check=yes"),
+        ("good/ddot_gcc_O2_pic.o", "kernel=ddot&_effort=quick&_check=yes"),
+        ("good/saxpy_clang_O3_pic.o", "kernel=saxpy&incy=2&_effort=quick&_check=yes&_counts=yes"),
+        ("good/snrm2_gcc_O2_pic.o", "kernel=snrm2&_effort=quick&_check=yes"),
+        (
+            "checked/copy_right.o",
+            "kernel=scopy&n=7&incx=2&incy=3&offy=3&_effort=quick&_check=yes&_counts=yes",
+        ),
+        ("checked/root.o", "kernel=test.root&_effort=quick&_check=yes"),
     ] {
         let told = correctness(&service, object, query);
         assert_eq!(told["verdict"], "verified", "{object}, {query}: {told}");
@@ -62,7 +67,7 @@ fn right_outputs_are_verified() {
 fn a_function_that_does_nothing_is_wrong_whatever_the_kernel() {
     let service = Service::start();
     for kernel in ["sdot", "dnrm2", "sasum", "daxpy", "sscal", "dcopy", "vector.sexp", "test.root"] {
-        let told = wrong(&service, "checked/nothing.o", &format!("kernel={kernel}&_effort=quick&_check=yes"));
+        let told = wrong(&service, "checked/nothing.o", &format!("kernel={kernel}{QUICK}"));
         assert!(told["returned"] == true || told["index"] == 0, "{kernel}: {told}");
     }
     let told = wrong(&service, "checked/nothing.o", "kernel=sgemm&cs_c=8");
@@ -89,7 +94,7 @@ fn a_wrong_element_is_named_by_argument_and_index() {
         assert_eq!(told["call"], "measured", "{object}: {told}");
         assert_ne!(told["expected"], told["got"], "{object}: {told}");
     }
-    let told = wrong(&service, "checked/copy_one_wrong.o", "kernel=scopy");
+    let told = wrong(&service, "checked/copy_one_wrong.o", &format!("kernel=scopy{QUICK}"));
     let of = |name: &str| told[name].as_f64().expect("a number");
     assert!((of("got") - of("expected") - 1.0).abs() < 1e-6, "{told}");
 }
@@ -99,16 +104,16 @@ fn work_that_is_done_once_or_only_where_it_shows_is_found_out() {
     let service = Service::start();
     for (object, query) in [
         ("copy_once", "kernel=scopy"),
-        ("copy_once", "kernel=scopy&_counts=no"),
+        ("copy_once", "kernel=scopy&_effort=quick&_check=yes"),
         ("copy_peeking", "kernel=scopy"),
-        ("copy_peeking", "kernel=scopy&_counts=no&_effort=quick&_check=yes"),
+        ("copy_peeking", "kernel=scopy&_effort=quick&_check=yes"),
     ] {
         let told = wrong(&service, &format!("checked/{object}.o"), query);
         assert_eq!((&told["call"], &told["argument"]), (&json!("altered"), &json!("y")), "{object}: {told}");
         assert!(told["index"].as_u64().is_some_and(|index| index < 1024), "{object}: {told}");
     }
     for object in ["dot_for_ever", "dot_by_first_element"] {
-        let told = wrong(&service, &format!("checked/{object}.o"), "kernel=sdot");
+        let told = wrong(&service, &format!("checked/{object}.o"), &format!("kernel=sdot{QUICK}"));
         assert_eq!((&told["call"], &told["returned"]), (&json!("altered"), &json!(true)), "{object}: {told}");
     }
 }
@@ -116,7 +121,7 @@ fn work_that_is_done_once_or_only_where_it_shows_is_found_out() {
 #[test]
 fn a_checked_call_that_does_not_return_is_no_right_one() {
     let service = Service::start();
-    let told = wrong(&service, "checked/dot_faulting.o", "kernel=sdot");
+    let told = wrong(&service, "checked/dot_faulting.o", &format!("kernel=sdot{QUICK}"));
     assert!(told["reason"].as_str().is_some_and(|reason| reason.contains("SIGSEGV")), "{told}");
     service.settle();
     jobs::good_job_is_right(&service);
@@ -125,11 +130,11 @@ fn a_checked_call_that_does_not_return_is_no_right_one() {
 #[test]
 fn what_cannot_be_checked_says_why() {
     let service = Service::start();
-    unchecked(&service, "good/chain1000.o", "kernel=playground&_check=yes", "no reference");
+    unchecked(&service, "good/chain1000.o", &format!("kernel=playground{QUICK}"), "no reference");
     unchecked(&service, "good/sdot_gas.o", "kernel=sdot&_effort=quick", "_check=yes");
     unchecked(&service, "checked/nothing.o", "kernel=sdot&_check=no", "_check=yes");
-    unchecked(&service, "checked/nothing.o", "kernel=sdot&n=0", "no elements");
-    unchecked(&service, "checked/nothing.o", "kernel=sgemm", "overlap");
+    unchecked(&service, "checked/nothing.o", &format!("kernel=sdot&n=0{QUICK}"), "no elements");
+    unchecked(&service, "checked/nothing.o", &format!("kernel=sgemm{QUICK}"), "overlap");
     unchecked(&service, "checked/nothing.o", "kernel=sdot&n=4000000&_effort=quick&_check=yes", "16777216");
     let answer = service.post("checked/nothing.o", "kernel=sdot&_check=maybe");
     assert_eq!((answer.status, &answer.problem()["option"]), (400, &json!("_check")));
