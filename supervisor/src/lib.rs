@@ -10,6 +10,7 @@
 //! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
+//! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
 //! - [`metrics`], [`telemetry`], [`operators`], [`connections`]: what operators see and what keeps peers honest.
 //! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
@@ -17,6 +18,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -25,6 +27,7 @@ pub mod cores;
 pub mod envelope;
 pub mod fault;
 pub mod http_client;
+pub mod integrity;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;

@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -11,11 +12,13 @@ use webrunner_kernels::Catalogue;
 use webrunner_protocol::job::Work;
 
 use crate::catalogue;
+use crate::check::Examination;
 use crate::machine::Machine;
 use crate::metrics::{Metrics, Now};
 use crate::pool::{Facts, Finished, Gauges, Launched, Pool};
 use crate::problem::Problem;
 use crate::rate_limit::RateLimit;
+use crate::request::Call;
 use crate::self_check::Verdict;
 use crate::telemetry::AccessLog;
 
@@ -128,16 +131,34 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
-    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, Problem> {
+    pub async fn run(&self, call: &Call<'_>, object: Bytes) -> Result<Finished, Problem> {
+        self.run_job(call.work(), object, call.examination.clone().ok()).await
+    }
+
+    /// The same for a job that no client asked for; what it computes is checked only with an `examination`.
+    ///
+    /// # Errors
+    /// As [`Service::run`].
+    pub async fn run_job(
+        &self,
+        work: Work,
+        object: Bytes,
+        examination: Option<Arc<Examination>>,
+    ) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(work, object).await?)
+        Ok(pool.run(work, object, examination).await?)
     }
 
     /// What the pool is; nothing until it has started.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        static NOTHING: Facts =
-            Facts { cores: Vec::new(), quick_cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+        static NOTHING: Facts = Facts {
+            cores: Vec::new(),
+            quick_cores: Vec::new(),
+            ticks_per_ms: 0,
+            layers: Vec::new(),
+            events: Vec::new(),
+        };
         self.pool.get().map_or(&NOTHING, Pool::facts)
     }
 

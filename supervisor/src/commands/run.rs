@@ -49,6 +49,7 @@ fn call<'k>(args: &RunArgs, catalogue: &'k Catalogue) -> Result<Call<'k>, Failur
         effort: parse_effort(&args.effort)
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
         counts: None,
+        check: None,
         format: None,
         parameters,
     };
@@ -79,8 +80,8 @@ async fn measure(
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
     service.open(launched);
-    let finished = service.run(call.work(), object.clone()).await.map_err(|error| Failure::of(&error))?;
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    let finished = service.run(call, object.clone()).await.map_err(|error| Failure::of(&error))?;
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
@@ -89,7 +90,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
     if !json {

@@ -277,6 +277,11 @@ impl Lease {
     pub(super) fn worker(&mut self) -> &mut Worker {
         &mut self.grant.worker
     }
+
+    /// Asks for the next worker while this one ends.
+    pub(super) fn refill(&self) {
+        self.queue.borrow_mut().refill(self.grant.slot);
+    }
 }
 
 impl Drop for Lease {

@@ -17,6 +17,12 @@ use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
 
+/// Whether the function computes what it should, for formats that have no place for it.
+const CORRECTNESS: &str = "X-Correctness";
+
+/// Whether what the worker says can be true, likewise.
+const INTEGRITY: &str = "X-Integrity";
+
 /// Measures the object in the body. A client that leaves drops this future, which cancels its job.
 ///
 /// Every post is a run of some outcome, whether or not it comes as far as a worker.
@@ -59,11 +65,11 @@ async fn measure(
     format: Format,
     tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.work(), object.clone()).await?;
+    let finished = service.run(call, object.clone()).await?;
     tally.ran(&finished);
     let ended = Instant::now();
     note(request, call, Some((finished.queued, finished.ran)));
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa)?;
     let extensions = request.extensions();
     let report = Report {
@@ -72,7 +78,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
     let answer = answer(&report, format);
@@ -84,6 +90,9 @@ fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> 
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, format.content_type()));
     response.insert_header((CACHE_CONTROL, "no-store"));
+    let truth = report.truth();
+    response.insert_header((CORRECTNESS, truth.correctness.name()));
+    response.insert_header((INTEGRITY, truth.integrity.name()));
     let body = match format {
         Format::Text => render::text(report).into_bytes(),
         Format::Csv => render::csv(report).into_bytes(),
