@@ -81,16 +81,17 @@ async fn measure(
         run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
-    let answer = answer(&report, format);
+    let answer = answer(&report, format, tally);
     tally.rendered(ended.elapsed());
     answer
 }
 
-fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> {
+fn answer(report: &Report<'_>, format: Format, tally: &RunTally<'_>) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, format.content_type()));
     response.insert_header((CACHE_CONTROL, "no-store"));
     let truth = report.truth();
+    tally.judged(&truth);
     response.insert_header((CORRECTNESS, truth.correctness.name()));
     response.insert_header((INTEGRITY, truth.integrity.name()));
     let body = match format {
