@@ -2,7 +2,8 @@
  *
  * The job's number is found in the harness's own memory. The return address tells where the call came from; the call reads
  * the function's address from the harness's state, and beside that lies what a fault report is made of, the
- * number in it. OUTPUTS says whether what the measured calls left is forged as well: zeros, for a plan of so many bytes.
+ * number in it. TURNS is how long it idles first, OUTPUTS how many bytes of zeros it sends as what the measured calls
+ * left, CODE its exit code.
  */
 #include <stdint.h>
 
@@ -91,7 +92,10 @@ static uint8_t zeros[OUTPUTS + 1];
 
 void playground(uint64_t iterations) {
     const uint64_t number_of_job = job(__builtin_return_address(0));
+    uint64_t turns = TURNS;
     (void)iterations;
+    for (; turns > 0; turns--)
+        __asm__ volatile("");
     if (OUTPUTS) {
         header("WRou", OUTPUTS);
         call(1, REPLY_FD, frame, at - frame);
