@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use webrunner_protocol::codec;
 use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, JobId};
-use webrunner_protocol::job::{Effort, Job, Work};
+use webrunner_protocol::job::{Effort, Job, KernelWork, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
 use webrunner_protocol::reply::{Outcome, Reply};
 
@@ -44,6 +44,7 @@ use self::queue::{Need, Queue};
 use self::slot::Worker;
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
 use crate::check::{Examination, Examined};
+use crate::metrics::PoolMetrics;
 
 /// What a pool is to be.
 #[derive(Debug, Clone)]
@@ -133,8 +134,25 @@ pub struct Gauges {
     pub running: usize,
     /// Workers waiting for a job.
     pub standby: usize,
+    /// Workers being forked.
+    pub starting: usize,
     /// Zygotes that answer.
     pub zygotes: usize,
+}
+
+/// How one slot is.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotView {
+    /// Its core.
+    pub core: CoreId,
+    /// What jobs it takes.
+    pub lane: Lane,
+    /// Whether its zygote answers.
+    pub up: bool,
+    /// Whether it has a job.
+    pub busy: bool,
+    /// Time it has had jobs, all together.
+    pub busy_time: Duration,
 }
 
 /// A handle to the pool; cheap to clone, bound to the thread that started it.
@@ -155,10 +173,10 @@ const EVIDENCE_LIMIT: Duration = Duration::from_millis(50);
 impl Pool {
     /// Takes over the zygotes and has workers forked. To be called on a thread with a `LocalSet` or actix runtime.
     #[must_use]
-    pub fn start(launched: Launched) -> Self {
+    pub fn start(launched: Launched, metrics: Rc<PoolMetrics>) -> Self {
         let Launched { config, zygotes, facts } = launched;
-        let queue =
-            Rc::new(RefCell::new(Queue::new(&config.lanes().collect::<Vec<_>>(), config.queue_capacity)));
+        let lanes: Vec<_> = config.lanes().collect();
+        let queue = Rc::new(RefCell::new(Queue::new(&lanes, config.queue_capacity, metrics)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
             keeper::start(&queue, index, config.zygote.clone(), zygote);
         }
@@ -177,7 +195,7 @@ impl Pool {
         examination: Option<Arc<Examination>>,
     ) -> Result<Finished, RunError> {
         let submitted = Instant::now();
-        let job = new_job(work)?;
+        let job = new_job(checked(work, examination.as_deref()))?;
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
         let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
@@ -258,6 +276,12 @@ impl Pool {
         self.queue.borrow().gauges()
     }
 
+    /// How each slot is doing.
+    #[must_use]
+    pub fn slots(&self) -> Vec<SlotView> {
+        self.queue.borrow().slots()
+    }
+
     /// Takes no more jobs, and returns once those accepted have ended or `limit` has passed.
     pub async fn drain(&self, limit: Duration) {
         let emptied = self.queue.borrow_mut().drain();
@@ -272,6 +296,12 @@ fn new_job(work: Work) -> Result<Job, RunError> {
         .map_err(|error| RunError::NoWorker { reason: format!("no random numbers: {error}") })?;
     let random = u128::from_le_bytes(random);
     Ok(Job { id: JobId(random as u64), layout_seed: (random >> 64) as u64, work })
+}
+
+/// The work, with outputs to be shown if there is a check and not otherwise: what is sent and what is expected then agree.
+fn checked(work: Work, examination: Option<&Examination>) -> Work {
+    let Work::Kernel(kernel) = work;
+    Work::Kernel(KernelWork { checking: examination.map(Examination::checking), ..kernel })
 }
 
 /// What a job asks of its worker. A quick job's figures are coarse anyway, and its rate matters more: it counts no events
