@@ -16,7 +16,7 @@ pub fn fill_some(buffer: &Buffer, seed: u64, index: usize, bytes: &mut [u8], one
     let choice = mix(!stream);
     let surely = random(choice, u64::MAX).checked_rem(buffer.elements);
     let one_in = one_in.max(1);
-    fill_where(buffer, stream, bytes, |at| random(choice, at) % one_in == 0 || Some(at) == surely);
+    fill_where(buffer, stream, bytes, |at| random(choice, at).is_multiple_of(one_in) || Some(at) == surely);
 }
 
 fn stream_of(seed: u64, index: usize) -> u64 {

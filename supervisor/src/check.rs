@@ -3,13 +3,13 @@
 //! Outputs come from the process that ran the function and may be anything; only their length is fixed, by the call plan,
 //! before a byte of them is read. What the calls began with is computed here from seeds, never taken from the worker.
 //! References run on another thread than the service. A call with outputs beyond
-//! [`MAX_OUTPUTS_BYTES`], or one that a reference would take too long for, is left unchecked with the reason, and all
-//! checks together hold a bounded part of memory.
+//! [`MAX_OUTPUTS_BYTES`], or one that a reference would take too long for, is left unchecked with the reason. A job that runs
+//! holds no more than that at a time, and a few checks at work as much again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::task;
 use webrunner_kernels::{Binding, Observation, Place, Verdict};
 use webrunner_protocol::check::{CallRecord, Checking, Seeds, Stage, outputs_bytes, prepare};
@@ -68,15 +68,10 @@ pub struct Examined {
     pub took: Duration,
 }
 
-/// KiB that all checks together may hold.
-const MEMORY_KIB: u32 = 128 << 10;
+/// Checks at work at a time. One that works cannot be held up by anybody, so no client can keep others from theirs.
+const AT_A_TIME: usize = 4;
 
-/// How often the outputs of a call are held at the same time: as they came, and as the buffers were before.
-const COPIES: usize = 2;
-
-const _: () = assert!(COPIES * MAX_OUTPUTS_BYTES / 1024 <= MEMORY_KIB as usize);
-
-static MEMORY: Semaphore = Semaphore::const_new(MEMORY_KIB as usize);
+static TURNS: Semaphore = Semaphore::const_new(AT_A_TIME);
 
 impl Examination {
     /// Prepares the check of a call.
@@ -110,18 +105,17 @@ impl Examination {
         self.outputs_bytes
     }
 
-    /// Waits for room to check in.
-    pub async fn room(&self) -> Option<SemaphorePermit<'static>> {
-        let kib = (COPIES * self.outputs_bytes).div_ceil(1024);
-        // The semaphore is never closed, and no check asks for more than there is.
-        MEMORY.acquire_many(u32::try_from(kib).unwrap_or(MEMORY_KIB)).await.ok()
-    }
-
     /// Judges the outputs of a stage, on a thread for such work.
     pub async fn judge(self: &Arc<Self>, stage: Stage, challenge: u64, outputs: Vec<u8>) -> Correctness {
+        // It is never closed.
+        let turn = TURNS.acquire().await;
         let this = Arc::clone(self);
-        let judged = task::spawn_blocking(move || this.verdict(stage, challenge, &outputs)).await;
-        judged.unwrap_or_else(|error| {
+        let judged = task::spawn_blocking(move || {
+            // Held to the end even if the job's client leaves meanwhile.
+            let _turn = turn;
+            this.verdict(stage, challenge, &outputs)
+        });
+        judged.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a check failed");
             Correctness::Unchecked { reason: "the check failed".to_owned() }
         })

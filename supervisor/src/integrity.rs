@@ -203,11 +203,12 @@ const SLACK_US: f64 = 1e3;
 /// Longest that a core is taken away at a time, nearly always.
 const PREEMPTED_US: f64 = 20e3;
 
-/// CPU time a worker uses beside its job: its own making and ending, and pages brought in at a gigabyte a second.
-const OWN_US: f64 = 30e3;
+/// CPU time a worker may use beside its job, for its own making and ending; some 0.4 ms is usual. For each gigabyte of buffers
+/// it may take a second more.
+const OWN_US: f64 = 10e3;
 
-/// Cycles that a call from the cold may take beside its work: code and stack to bring in, branches to learn.
-const COLD_CYCLES: f64 = 20e3;
+/// Cycles that a call from the cold may take beside its work: code and stack to bring in, branches to learn. Some 400 are usual.
+const COLD_CYCLES: f64 = 4e3;
 
 /// Cycles by which the figure of a short call may be wrong.
 const SHORT_CALL_CYCLES: f64 = 20.0;

@@ -18,7 +18,6 @@ use crate::metrics::{Metrics, Now};
 use crate::pool::{Facts, Finished, Gauges, Launched, Pool};
 use crate::problem::Problem;
 use crate::rate_limit::RateLimit;
-use crate::request::Call;
 use crate::self_check::Verdict;
 use crate::telemetry::AccessLog;
 
@@ -131,15 +130,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
-    pub async fn run(&self, call: &Call<'_>, object: Bytes) -> Result<Finished, Problem> {
-        self.run_job(call.work(), object, call.examination.clone().ok()).await
-    }
-
-    /// The same for a job that no client asked for; what it computes is checked only with an `examination`.
-    ///
-    /// # Errors
-    /// As [`Service::run`].
-    pub async fn run_job(
+    pub async fn run(
         &self,
         work: Work,
         object: Bytes,

@@ -118,6 +118,7 @@ const OTHERS: &[&str] = &[
     "amx",
     "forge_reply",
     "forge_reply_code",
+    "forge_reply_idle",
     "forge_outputs",
     "return_dirty_ymm",
     "return_fs_base",

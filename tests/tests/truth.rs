@@ -216,6 +216,8 @@ fn a_forged_reply_is_suspect_and_names_what_it_got_wrong() {
     assert!(warning.contains("cannot be true") && warning.contains("least-cpu-time"), "{forged}");
     let forged = service.measure("hostile/forge_reply_code.o", "kernel=playground");
     assert_eq!(broken(&forged), ["exit-code", "least-cpu-time"], "{forged}");
+    let forged = service.measure("hostile/forge_reply_idle.o", "kernel=playground");
+    assert_eq!(broken(&forged), ["unaccounted-time"], "{forged}");
     service.settle();
     jobs::good_job_is_right(&service);
 }

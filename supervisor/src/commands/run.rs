@@ -80,7 +80,10 @@ async fn measure(
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
     service.open(launched);
-    let finished = service.run(call, object.clone()).await.map_err(|error| Failure::of(&error))?;
+    let finished = service
+        .run(call.work(), object.clone(), call.examination())
+        .await
+        .map_err(|error| Failure::of(&error))?;
     let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();

