@@ -104,10 +104,7 @@ fn a_first_head_that_never_ends_is_given_up_while_others_are_served() {
     let mut slow = Connection::open(service.address());
     slow.send(b"POST /here/run?kernel=playground HTTP/1.1\r\nHost:");
     good_job_is_right(&service);
-    // Told so or not, its connection is closed.
-    if !slow.ends() {
-        assert_eq!(slow.receive().status, 408);
-    }
+    assert_eq!(slow.receive().status, 408);
     assert!(slow.ends());
 }
 
@@ -159,6 +156,21 @@ fn a_client_may_ask_whether_to_send_its_body() {
     assert_eq!(connection.receive_head().status, 100);
     connection.send(&webrunner_tests::objects::read("good/chain100.o"));
     assert_eq!(connection.receive().status, 200);
+}
+
+#[test]
+fn a_quick_job_does_not_wait_behind_one_that_cannot_use_its_core() {
+    let (service, _running) = endless_job();
+    if service.get("/machine").json()["quick_cores"].as_array().is_none_or(Vec::is_empty) {
+        return eprintln!("skipped: this host has no core for quick jobs alone");
+    }
+    let mut waiting = Connection::open(service.address());
+    waiting.send(&jobs::request("good/chain1000.o", "kernel=playground").bytes());
+    wait::until("the second job waits", || service.readiness()["queued"] == 1);
+    let quick = service.post("good/chain1000.o", "kernel=playground&_effort=quick");
+    assert_eq!(quick.status, 200, "{}", quick.text());
+    let is = service.readiness();
+    assert_eq!((&is["running"], &is["queued"]), (&1.into(), &1.into()), "neither of the others has moved");
 }
 
 #[test]
