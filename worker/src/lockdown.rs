@@ -11,6 +11,7 @@ use std::io;
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid, geteuid};
 use seccompiler::BpfProgram;
 use webrunner_protocol::control::{Isolation, Lane, Layer, ZygoteConfig};
@@ -85,6 +86,8 @@ pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
     layers.extend(enter_namespaces());
     layers.push(leave_root(config.core));
     step("give up capabilities", boot::drop_capabilities())?;
+    // After the last change of user or capabilities, with which the kernel forgets it.
+    step("die with the supervisor", nix::sys::prctl::set_pdeathsig(Signal::SIGKILL))?;
     limit_resources()?;
     layers.push(Layer { name: "rlimits".into(), missing: None });
     step("forbid new privileges", nix::sys::prctl::set_no_new_privs())?;

@@ -12,10 +12,11 @@ use tokio::task;
 use tokio::time::{sleep, timeout};
 use webrunner_protocol::control::{Ended, ZygoteReport};
 
+use super::launcher::Launcher;
 use super::queue::Queue;
 use super::readable::Readable;
 use super::slot::Slot;
-use super::zygote::{self, Incoming, Zygote, ZygoteSettings};
+use super::zygote::{self, Incoming, Zygote};
 
 /// A zygote that owes a worker for longer is taken for dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
@@ -27,9 +28,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 const GOOD_LIFE: Duration = Duration::from_secs(10);
 
 /// Starts the task. The slot is usable before this returns, as far as its workers have been asked for.
-pub(super) fn start(queue: &Rc<RefCell<Queue>>, index: usize, settings: ZygoteSettings, zygote: Zygote) {
+pub(super) fn start(queue: &Rc<RefCell<Queue>>, index: usize, launcher: Launcher, zygote: Zygote) {
     let adopted = adopt(queue, index, &zygote);
-    task::spawn_local(keep(Rc::downgrade(queue), index, settings, zygote, adopted));
+    task::spawn_local(keep(Rc::downgrade(queue), index, launcher, zygote, adopted));
 }
 
 /// Gives the slot its control socket, and asks for workers.
@@ -46,7 +47,7 @@ fn adopt(queue: &Rc<RefCell<Queue>>, index: usize, zygote: &Zygote) -> io::Resul
 async fn keep(
     queue: std::rc::Weak<RefCell<Queue>>,
     index: usize,
-    settings: ZygoteSettings,
+    launcher: Launcher,
     mut zygote: Zygote,
     mut control: io::Result<Readable>,
 ) {
@@ -65,9 +66,9 @@ async fn keep(
             slot.lose_zygote();
         }
         drop(alive);
-        zygote.end();
+        drop(zygote);
         pause = if born.elapsed() > GOOD_LIFE { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
-        let Some(fresh) = replace(&queue, index, &settings, &mut pause).await else { return };
+        let Some(fresh) = replace(&queue, index, &launcher, &mut pause).await else { return };
         zygote = fresh;
         let Some(alive) = queue.upgrade() else { return };
         control = adopt(&alive, index, &zygote);
@@ -78,14 +79,14 @@ async fn keep(
 async fn replace(
     queue: &std::rc::Weak<RefCell<Queue>>,
     index: usize,
-    settings: &ZygoteSettings,
+    launcher: &Launcher,
     pause: &mut Duration,
 ) -> Option<Zygote> {
     loop {
         sleep(*pause).await;
         let (core, lane) = queue.upgrade()?.borrow().slots.get(index).map(|slot| (slot.core, slot.lane))?;
-        let settings = settings.clone();
-        match task::spawn_blocking(move || Zygote::launch(&settings, core, lane)).await {
+        let launcher = launcher.clone();
+        match task::spawn_blocking(move || launcher.launch(core, lane)).await {
             Ok(Ok(zygote)) => return Some(zygote),
             Ok(Err(error)) => tracing::error!(
                 core = core.0,

@@ -7,6 +7,7 @@
 //! # Layout
 //!
 //! - `zygote`: the process that forks, and the messages with it.
+//! - `launcher`: the thread that starts zygotes.
 //! - `slot`: one core: its waiting workers and the one that runs.
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
 //! - `queue`: who gets a worker next.
@@ -16,6 +17,7 @@
 
 mod exchange;
 mod keeper;
+mod launcher;
 mod outcome;
 mod queue;
 mod readable;
@@ -37,6 +39,7 @@ use webrunner_protocol::limits::MAX_JOB_BYTES;
 use webrunner_protocol::reply::{Outcome, Reply};
 
 use self::exchange::Sent;
+use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Need, Queue};
 use self::slot::Worker;
@@ -70,6 +73,7 @@ impl PoolConfig {
 pub struct Launched {
     config: PoolConfig,
     zygotes: Vec<Zygote>,
+    launcher: Launcher,
     facts: Facts,
 }
 
@@ -79,9 +83,10 @@ impl Launched {
     /// # Errors
     /// The first that could not be started; the others are ended.
     pub fn launch(config: PoolConfig) -> Result<Self, LaunchError> {
+        let launcher = Launcher::start(config.zygote.clone())?;
         let zygotes = config
             .lanes()
-            .map(|(core, lane)| Zygote::launch(&config.zygote, core, lane))
+            .map(|(core, lane)| launcher.launch(core, lane))
             .collect::<Result<Vec<_>, _>>()?;
         let (layers, events) = match zygotes.first() {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
@@ -89,7 +94,7 @@ impl Launched {
         };
         let facts =
             Facts { cores: config.cores.clone(), quick_cores: config.quick_cores.clone(), layers, events };
-        Ok(Self { config, zygotes, facts })
+        Ok(Self { config, zygotes, launcher, facts })
     }
 
     /// What the pool will be.
@@ -142,11 +147,11 @@ impl Pool {
     /// Takes over the zygotes and has workers forked. To be called on a thread with a `LocalSet` or actix runtime.
     #[must_use]
     pub fn start(launched: Launched) -> Self {
-        let Launched { config, zygotes, facts } = launched;
+        let Launched { config, zygotes, launcher, facts } = launched;
         let queue =
             Rc::new(RefCell::new(Queue::new(&config.lanes().collect::<Vec<_>>(), config.queue_capacity)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
-            keeper::start(&queue, index, config.zygote.clone(), zygote);
+            keeper::start(&queue, index, launcher.clone(), zygote);
         }
         Self { queue, facts: Rc::new(facts), deadline: config.deadline }
     }
