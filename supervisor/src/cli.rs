@@ -37,7 +37,13 @@ pub struct ServeArgs {
     /// Jobs that may wait for a worker
     #[arg(short, long, value_name = "N", default_value_t = 64)]
     pub queue_size: usize,
-    /// Jobs a second that one address may post, and as many at once; no limit if not given
+    /// Connections at a time; those beyond wait to be accepted
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_connections: usize,
+    /// File of those who may post jobs, a line NAME:SHA-256 for each token; everybody may if not given
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+    /// Jobs a second that one token or address may post, and as many at once; no limit if not given
     #[arg(long, value_name = "N")]
     pub rate_limit: Option<NonZeroU32>,
     /// File that gets one line for each request; `-` is standard output

@@ -11,12 +11,16 @@ use webrunner_protocol::ids::CoreId;
 use crate::cli::{PoolArgs, ServeArgs};
 use crate::cores::{self, CoresError};
 use crate::pool::{LaunchError, PoolConfig, ZygoteSettings, find_executable};
+use crate::reload::Files;
 
 /// Port the old service listened on.
 const DEFAULT_PORT: u16 = 8081;
 
 /// Most jobs that may wait; each holds its object in memory.
 const MAX_QUEUE: usize = 4096;
+
+/// Most connections at a time; each may hold one body in memory.
+const MAX_CONNECTIONS: usize = 65_536;
 
 /// Longest a job may be allowed to take, in seconds.
 const MAX_SECONDS: u32 = 3600;
@@ -30,9 +34,11 @@ pub struct ServeConfig {
     pub access_log: Option<PathBuf>,
     /// File for everything else; `None` for standard error.
     pub error_log: Option<PathBuf>,
-    /// Directory of further kernels.
-    pub kernels: Option<PathBuf>,
-    /// Jobs a second that one address may post; `None` for no limit.
+    /// What is read from files and may be read again.
+    pub files: Files,
+    /// Most connections at a time.
+    pub max_connections: usize,
+    /// Jobs a second that one client may post; `None` for no limit.
     pub rate_limit: Option<NonZeroU32>,
     /// Where and how jobs run.
     pub pool: PoolConfig,
@@ -86,11 +92,13 @@ impl ServeConfig {
     /// The first flag that cannot be taken.
     pub fn new(args: ServeArgs) -> Result<Self, ConfigError> {
         range("--queue-size", args.queue_size as u64, 0, MAX_QUEUE as u64)?;
+        range("--max-connections", args.max_connections as u64, 1, MAX_CONNECTIONS as u64)?;
         Ok(Self {
             listen: listen(args.listen.as_deref(), args.port)?,
             access_log: args.access_log,
             error_log: args.error_log,
-            kernels: args.pool.kernels.clone(),
+            files: Files { kernels: args.pool.kernels.clone(), tokens: args.tokens },
+            max_connections: args.max_connections,
             rate_limit: args.rate_limit,
             pool: PoolConfig::new(args.pool, args.queue_size)?,
         })

@@ -11,7 +11,8 @@
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`machine`]: what this host is.
-//! - [`metrics`], [`telemetry`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`metrics`], [`telemetry`]: what operators see; [`reload`]: what they may change while it runs.
+//! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -21,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod connections;
 pub mod cores;
+pub mod descriptors;
 pub mod envelope;
 pub mod fault;
 pub mod machine;
@@ -29,6 +31,7 @@ pub mod negotiate;
 pub mod pool;
 pub mod problem;
 pub mod rate_limit;
+pub mod reload;
 pub mod render;
 pub mod request;
 pub mod request_id;
@@ -37,3 +40,4 @@ pub mod service;
 pub mod startup;
 pub mod summary;
 pub mod telemetry;
+pub mod tokens;

@@ -1,16 +1,17 @@
 //! `POST /{machine}/run`: one object in, one measurement or one problem out.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
-use super::{body, check_machine};
+use super::{body, check_machine, client};
 use crate::envelope::JobRecord;
 use crate::negotiate::Format;
 use crate::pool::Finished;
 use crate::problem::Problem;
+use crate::rate_limit::Client;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
@@ -23,12 +24,14 @@ pub(super) async fn run(
     service: Data<Service>,
 ) -> Result<HttpResponse, Problem> {
     check_machine(&request)?;
+    let state = service.live.state();
+    let client = client::identify(&request, &service, state.tokens.as_ref())?;
     body::check_content_type(&request)?;
     let asked = RunRequest::from_query(request.query_string())?;
     let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(&request)));
-    let call = asked.resolve(&service.catalogue)?;
-    note(&request, &call, None);
-    service.admit_from(request.peer_addr().map(|peer| peer.ip()))?;
+    let call = asked.resolve(&state.catalogue)?;
+    note(&request, &call, &client);
+    service.admit_client(client)?;
     service.admit()?;
     let object = body::read(&request, payload).await?;
 
@@ -46,7 +49,9 @@ async fn measure(
     format: Format,
 ) -> Result<HttpResponse, Problem> {
     let finished = service.run(call.work(), object.clone()).await?;
-    note(request, call, Some((finished.queued, finished.ran)));
+    if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
+        job.times = Some((finished.queued, finished.ran));
+    }
     let Finished { core, queued, ran, usage, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa)?;
     let extensions = request.extensions();
@@ -82,7 +87,11 @@ fn accept(request: &HttpRequest) -> Option<&str> {
 }
 
 /// Tells the access log about the job.
-fn note(request: &HttpRequest, call: &Call<'_>, times: Option<(Duration, Duration)>) {
+fn note(request: &HttpRequest, call: &Call<'_>, client: &Client) {
+    let client = match client {
+        Client::Token(name) => Some(Arc::clone(name)),
+        Client::Network(_) | Client::Newcomers => None,
+    };
     let kernel = call.kernel.full_name().to_owned();
-    request.extensions_mut().insert(JobRecord { kernel, times });
+    request.extensions_mut().insert(JobRecord { client, kernel, times: None });
 }
