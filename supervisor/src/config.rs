@@ -22,6 +22,9 @@ const MAX_QUEUE: usize = 4096;
 /// Most connections at a time; each may hold one body in memory.
 const MAX_CONNECTIONS: usize = 65_536;
 
+/// Most jobs a zygote may be left to serve.
+const MAX_ZYGOTE_JOBS: u64 = 1_000_000_000;
+
 /// Longest a job may be allowed to take, in seconds.
 const MAX_SECONDS: u32 = 3600;
 
@@ -93,14 +96,18 @@ impl ServeConfig {
     pub fn new(args: ServeArgs) -> Result<Self, ConfigError> {
         range("--queue-size", args.queue_size as u64, 0, MAX_QUEUE as u64)?;
         range("--max-connections", args.max_connections as u64, 1, MAX_CONNECTIONS as u64)?;
+        range("--zygote-jobs", args.zygote_jobs, 1, MAX_ZYGOTE_JOBS)?;
+        let kernels = args.pool.kernels.clone();
+        let pool =
+            PoolConfig { jobs_per_zygote: args.zygote_jobs, ..PoolConfig::new(args.pool, args.queue_size)? };
         Ok(Self {
             listen: listen(args.listen.as_deref(), args.port)?,
             access_log: args.access_log,
             error_log: args.error_log,
-            files: Files { kernels: args.pool.kernels.clone(), tokens: args.tokens },
+            files: Files { kernels, tokens: args.tokens },
             max_connections: args.max_connections,
             rate_limit: args.rate_limit,
-            pool: PoolConfig::new(args.pool, args.queue_size)?,
+            pool,
         })
     }
 }
@@ -123,6 +130,7 @@ impl PoolConfig {
             cores,
             quick_cores,
             queue_capacity,
+            jobs_per_zygote: MAX_ZYGOTE_JOBS,
             deadline: Duration::from_secs(args.deadline.into()),
             zygote: ZygoteSettings { executable: worker(args.worker)?, require, cpu_seconds: args.cpu_limit },
         })

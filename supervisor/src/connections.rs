@@ -46,8 +46,7 @@ pub fn on_connect(stream: &dyn Any, data: &mut Extensions) {
     let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
     // Without a second descriptor there is no way to close it from here; actix's own limits still hold.
     let Ok(socket) = stream.as_fd().try_clone_to_owned() else { return };
-    let connection =
-        Rc::new(Connection { socket, busy: Cell::new(0), idle_since: Cell::new(None) });
+    let connection = Rc::new(Connection { socket, busy: Cell::new(0), idle_since: Cell::new(None) });
     CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
     data.insert(connection);
 }
@@ -105,11 +104,8 @@ mod tests {
         let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        let connection = Rc::new(Connection {
-            socket: server.into(),
-            busy: Cell::new(0),
-            idle_since: Cell::new(None),
-        });
+        let connection =
+            Rc::new(Connection { socket: server.into(), busy: Cell::new(0), idle_since: Cell::new(None) });
         CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
         (client, connection)
     }

@@ -124,9 +124,8 @@ mod tests {
     #[test]
     fn a_client_has_so_many_jobs_and_others_are_not_affected() {
         let (limit, now) = (limit(2), Instant::now());
-        let admit = |client: &Client, after_ms| {
-            limit.admit_at(client.clone(), now + Duration::from_millis(after_ms))
-        };
+        let admit =
+            |client: &Client, after_ms| limit.admit_at(client.clone(), now + Duration::from_millis(after_ms));
         let (one, token) = (address("192.0.2.1"), Client::Token("farm".into()));
         assert_eq!([admit(&one, 0), admit(&one, 0)], [Ok(()); 2]);
         assert_eq!(admit(&one, 100), Err(Duration::from_millis(400)));
@@ -151,11 +150,13 @@ mod tests {
         let (limit, now) = (limit(1), Instant::now());
         let known = address("192.0.2.1");
         assert!(limit.admit_at(known.clone(), now).is_ok());
-        let flood = (0..3 * MOST_CLIENTS as u128).map(|number| {
-            Client::at(Some(Ipv6Addr::from_bits((0x2001_0db8 << 96) + (number << 64)).into()))
-        });
+        let flood = (0..3 * MOST_CLIENTS as u128)
+            .map(|number| Client::at(Some(Ipv6Addr::from_bits((0x2001_0db8 << 96) + (number << 64)).into())));
         let admitted = flood.filter(|client| limit.admit_at(client.clone(), now).is_ok()).count();
-        assert_eq!(admitted, MOST_CLIENTS, "all that there was room for, and one for those that there was none for");
+        assert_eq!(
+            admitted, MOST_CLIENTS,
+            "all that there was room for, and one for those that there was none for"
+        );
         let remembered = || limit.buckets.borrow().full_at.len();
         assert!(remembered() <= MOST_CLIENTS + 1);
         assert!(limit.admit_at(known.clone(), now).is_err(), "its bucket is its own still");

@@ -102,7 +102,11 @@ impl Live {
     pub fn reload(&self) -> Result<(), ReloadError> {
         let state = Arc::new(State::load(&self.files)?);
         let tokens = state.tokens.as_ref().map(Tokens::count);
-        tracing::info!(kernels = state.catalogue.iter().count(), ?tokens, "kernels and tokens were read again");
+        tracing::info!(
+            kernels = state.catalogue.iter().count(),
+            ?tokens,
+            "kernels and tokens were read again"
+        );
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         Ok(())
     }

@@ -9,7 +9,7 @@ use webrunner_protocol::job::Work;
 
 use crate::machine::Machine;
 use crate::metrics::Metrics;
-use crate::pool::{Facts, Finished, Gauges, Pool};
+use crate::pool::{Facts, Finished, Gauges, Pool, ZygoteFacts};
 use crate::problem::Problem;
 use crate::rate_limit::{Client, RateLimit};
 use crate::reload::Live;
@@ -37,14 +37,7 @@ impl Service {
     #[must_use]
     pub fn new(live: Arc<Live>, machine: Machine, access_log: Option<AccessLog>) -> Self {
         let metrics = Metrics::new(&machine);
-        Self {
-            live,
-            machine,
-            metrics,
-            access_log,
-            rate_limit: None,
-            pool: OnceCell::new(),
-        }
+        Self { live, machine, metrics, access_log, rate_limit: None, pool: OnceCell::new() }
     }
 
     /// Puts the pool in place; a second one is dropped.
@@ -95,6 +88,12 @@ impl Service {
         static NOTHING: Facts =
             Facts { cores: Vec::new(), quick_cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
         self.pool.get().map_or(&NOTHING, Pool::facts)
+    }
+
+    /// Which zygotes there are.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<ZygoteFacts> {
+        self.pool.get().map(Pool::zygotes).unwrap_or_default()
     }
 
     /// How the pool is doing.

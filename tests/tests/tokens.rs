@@ -90,12 +90,14 @@ fn no_token_and_no_digest_is_in_a_log_or_an_answer() {
     let log = folder.path().join("access").to_string_lossy().into_owned();
     let service = Service::with_flags(["--tokens", &path, "--access-log", &log]);
     let unknown = "nobody-0123456789abcdef0123456789";
-    let answers = [post(&service, &[&format!("Bearer {FARM}")]), post(&service, &[&format!("Bearer {unknown}")])];
+    let answers =
+        [post(&service, &[&format!("Bearer {FARM}")]), post(&service, &[&format!("Bearer {unknown}")])];
     assert_eq!(answers.each_ref().map(|answer| answer.status), [200, 401]);
     let metrics = service.get("/metrics");
     let access = fs::read_to_string(&log).expect("a log");
     assert!(access.contains(" client=farm "), "{access}");
-    let told = answers.iter().chain([&metrics]).map(|answer| format!("{:?} {}", answer.headers, answer.text()));
+    let told =
+        answers.iter().chain([&metrics]).map(|answer| format!("{:?} {}", answer.headers, answer.text()));
     let told: String = told.chain([access, service.log()]).collect();
     for secret in [FARM, unknown, &digest(FARM), &digest(PAGE)] {
         assert!(!told.contains(secret), "{secret} is in {told}");

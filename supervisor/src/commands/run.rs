@@ -17,9 +17,9 @@ use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::pool::{Finished, Launched, Pool, PoolConfig};
 use crate::problem::{Kind, Problem};
+use crate::reload::Live;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
-use crate::reload::Live;
 use crate::request_id::RequestId;
 use crate::service::Service;
 

@@ -30,9 +30,7 @@ pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
     System::new().block_on(async {
         let shutdown = stop_signal().map_err(|error| Failure::of(&error))?;
-        startup::serve(listener, config, live, launched, shutdown)
-            .await
-            .map_err(|error| Failure::of(&error))
+        startup::serve(listener, config, live, launched, shutdown).await.map_err(|error| Failure::of(&error))
     })
 }
 

@@ -10,11 +10,13 @@
 //! - `launcher`: the thread that starts zygotes.
 //! - `slot`: one core: its waiting workers and the one that runs.
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
+//! - `backoff`: when to try again what keeps failing.
 //! - `queue`: who gets a worker next.
 //! - `readable`: a socket that is waited on for reading only.
 //! - `exchange`: the conversation with a worker.
 //! - `outcome`: what is said about a job that has ended.
 
+mod backoff;
 mod exchange;
 mod keeper;
 mod launcher;
@@ -41,8 +43,8 @@ use webrunner_protocol::reply::{Outcome, Reply};
 use self::exchange::Sent;
 use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
-use self::queue::{Need, Queue};
-use self::slot::Worker;
+use self::queue::{Lease, Need, Queue};
+use self::slot::{Slot, Worker};
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
 
 /// What a pool is to be.
@@ -56,6 +58,8 @@ pub struct PoolConfig {
     pub queue_capacity: usize,
     /// Wall-clock time a job may take from the moment a worker takes it.
     pub deadline: Duration,
+    /// Jobs a zygote serves before it is renewed.
+    pub jobs_per_zygote: u64,
     /// What zygotes are started with.
     pub zygote: ZygoteSettings,
 }
@@ -84,10 +88,8 @@ impl Launched {
     /// The first that could not be started; the others are ended.
     pub fn launch(config: PoolConfig) -> Result<Self, LaunchError> {
         let launcher = Launcher::start(config.zygote.clone())?;
-        let zygotes = config
-            .lanes()
-            .map(|(core, lane)| launcher.launch(core, lane))
-            .collect::<Result<Vec<_>, _>>()?;
+        let zygotes =
+            config.lanes().map(|(core, lane)| launcher.launch(core, lane)).collect::<Result<Vec<_>, _>>()?;
         let (layers, events) = match zygotes.first() {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
@@ -132,6 +134,19 @@ pub struct Gauges {
     pub zygotes: usize,
 }
 
+/// A core's zygote.
+#[derive(Debug, Clone, Copy)]
+pub struct ZygoteFacts {
+    /// The core.
+    pub core: CoreId,
+    /// How many there have been on this core, this one included.
+    pub generation: u64,
+    /// Jobs its workers were given.
+    pub jobs: u64,
+    /// Whether it is there, or gone and yet to be replaced.
+    pub up: bool,
+}
+
 /// A handle to the pool; cheap to clone, bound to the thread that started it.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -139,6 +154,9 @@ pub struct Pool {
     facts: Rc<Facts>,
     deadline: Duration,
 }
+
+/// Workers that a job is given to, should they end before they take it.
+const ATTEMPTS: usize = 3;
 
 /// How long to wait for the zygote's word about a worker that ended without a reply.
 const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(2);
@@ -151,7 +169,7 @@ impl Pool {
         let queue =
             Rc::new(RefCell::new(Queue::new(&config.lanes().collect::<Vec<_>>(), config.queue_capacity)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
-            keeper::start(&queue, index, launcher.clone(), zygote);
+            keeper::start(&queue, index, launcher.clone(), config.jobs_per_zygote, zygote);
         }
         Self { queue, facts: Rc::new(facts), deadline: config.deadline }
     }
@@ -166,9 +184,7 @@ impl Pool {
         let job = new_job(work)?;
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
-        let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
-        let taken = Instant::now();
-        let end = self.converse(lease.worker(), job.id, &encoded, &object).await;
+        let (mut lease, taken, end) = self.give(&job, &encoded, &object).await?;
         let ran = taken.elapsed();
         let usage = lease.worker().exit.try_recv().ok().map(|(_, usage)| usage);
         let (core, worker) = (lease.worker().core, lease.worker().id);
@@ -178,19 +194,37 @@ impl Pool {
         Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, usage })
     }
 
-    /// Talks to the worker until the job has ended one way or another.
+    /// Gives the job to a worker, or to another where that has ended before it took the job, and hears how it ended.
+    async fn give(
+        &self,
+        job: &Job,
+        encoded: &[u8],
+        object: &Bytes,
+    ) -> Result<(Lease, Instant, Result<End, RunError>), RunError> {
+        for _ in 0..ATTEMPTS {
+            let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
+            let taken = Instant::now();
+            if let Some(end) = self.converse(lease.worker(), job.id, encoded, object).await.transpose() {
+                return Ok((lease, taken, end));
+            }
+        }
+        Err(RunError::NoWorker { reason: format!("{ATTEMPTS} workers ended before they took the job") })
+    }
+
+    /// Talks to the worker until the job has ended one way or another; nothing if it never began.
     async fn converse(
         &self,
         worker: &mut Worker,
         id: JobId,
         job: &[u8],
         object: &Bytes,
-    ) -> Result<End, RunError> {
+    ) -> Result<Option<End>, RunError> {
         match timeout(self.deadline, exchange::exchange(&worker.socket, id, job, object)).await {
-            Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
-            Ok(Ok(Sent::Reply(reply))) => Ok(end_of(*reply)),
-            Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),
-            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await,
+            Err(_) => Ok(Some(End::TimeLimit { limit: self.deadline })),
+            Ok(Ok(Sent::Reply(reply))) => Ok(Some(end_of(*reply))),
+            Ok(Ok(Sent::Garbage { reason })) => Ok(Some(End::Violation { reason })),
+            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await.map(Some),
+            Ok(Ok(Sent::NotTaken)) => Ok(None),
             Ok(Err(error)) => {
                 Err(RunError::NoWorker { reason: format!("the worker's socket failed: {error}") })
             }
@@ -221,6 +255,19 @@ impl Pool {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Which zygotes there are.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<ZygoteFacts> {
+        let queue = self.queue.borrow();
+        let facts = |slot: &Slot| ZygoteFacts {
+            core: slot.core,
+            generation: slot.generation().0,
+            jobs: slot.jobs(),
+            up: slot.has_zygote(),
+        };
+        queue.slots.iter().map(facts).collect()
     }
 
     /// How the pool is doing.

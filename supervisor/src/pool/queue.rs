@@ -127,7 +127,10 @@ impl Queue {
         let mut place = Place { queue: Rc::clone(queue), waiting };
         match (&mut place.waiting).await {
             Ok(grant) => Ok(Lease { queue: Rc::clone(queue), grant }),
-            Err(_) => Err(RunError::NoWorker { reason: "the pool stopped".into() }),
+            Err(_) => {
+                let reason = queue.borrow().ready().err();
+                Err(RunError::NoWorker { reason: reason.unwrap_or_else(|| "all of them failed".into()) })
+            }
         }
     }
 
@@ -148,7 +151,7 @@ impl Queue {
         Some(Grant { slot, profile: need.profile, worker })
     }
 
-    /// Serves everybody in line who can be served. To be called whenever a slot may have become usable.
+    /// Serves everybody in line who can be served; turns them away if nobody can be for some time. To be called whenever a slot may have become usable.
     pub(super) fn serve(&mut self) {
         let mut claims = Claims::default();
         let mut at = 0;
@@ -166,6 +169,10 @@ impl Queue {
             {
                 self.give_back(&grant);
             }
+        }
+        if self.measuring().all(Slot::is_hopeless) {
+            // Each learns why from `lease`.
+            self.waiting.clear();
         }
         self.note_if_empty();
     }
@@ -218,6 +225,11 @@ impl Queue {
         }
     }
 
+    /// Slots that take every job.
+    fn measuring(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.lane == Lane::Measuring)
+    }
+
     /// Whether a job could be taken.
     ///
     /// # Errors
@@ -226,11 +238,12 @@ impl Queue {
         if self.draining {
             return Err("the service is stopping".into());
         }
-        let measures = |slot: &Slot| slot.lane == Lane::Measuring && slot.control.is_some();
-        if !self.slots.iter().any(measures) {
-            return Err("no zygote is up; one is being started".into());
+        let mut troubles = self.measuring().map(Slot::trouble);
+        match troubles.next() {
+            Some(Some(reason)) if troubles.all(|trouble| trouble.is_some()) => Err(reason.to_owned()),
+            Some(_) => Ok(()),
+            None => Err("there is no core to measure on".into()),
         }
-        Ok(())
     }
 
     /// Whether no further job may wait, of whatever kind.
@@ -267,7 +280,7 @@ impl Queue {
             queue_capacity: self.capacity,
             running: self.running,
             standby: self.slots.iter().map(Slot::standby).sum(),
-            zygotes: self.slots.iter().filter(|slot| slot.control.is_some()).count(),
+            zygotes: self.slots.iter().filter(|slot| slot.has_zygote()).count(),
         }
     }
 }

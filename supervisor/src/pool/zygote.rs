@@ -112,10 +112,8 @@ pub(super) enum Incoming {
     Forked {
         /// Its number.
         worker: WorkerId,
-        /// Its job socket.
-        socket: OwnedFd,
-        /// Its process.
-        pidfd: OwnedFd,
+        /// Its job socket and its process; an error if this process had no room for them.
+        descriptors: io::Result<(OwnedFd, OwnedFd)>,
         /// A worker that ended since the last report.
         ended: Option<Ended>,
     },
@@ -286,10 +284,12 @@ fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
         codec::decode(&bytes[..len]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let ZygoteReport::Forked { worker, ended } = report else { return Ok(Incoming::Report(report)) };
     let mut descriptors = descriptors.into_iter();
-    match (descriptors.next(), descriptors.next()) {
-        (Some(socket), Some(pidfd)) => Ok(Incoming::Forked { worker, socket, pidfd, ended }),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a worker came without its descriptors")),
-    }
+    let descriptors = match (descriptors.next(), descriptors.next()) {
+        (Some(socket), Some(pidfd)) => Ok((socket, pidfd)),
+        // The kernel leaves out what does not fit.
+        _ => Err(rustix::io::Errno::MFILE.into()),
+    };
+    Ok(Incoming::Forked { worker, descriptors, ended })
 }
 
 /// Fills a buffer from the kernel's random numbers.
