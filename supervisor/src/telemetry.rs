@@ -20,9 +20,10 @@ const MAX_PATH: usize = 256;
 /// # Errors
 /// If the file cannot be opened.
 pub fn init(error_log: Option<&Path>) -> io::Result<()> {
-    // actix tells of each thread it starts, which is of no use to an operator.
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    // actix tells of each thread it starts, which is of no use to an operator, and at length of each client that speaks no
+    // HTTP, who could fill a disk with that.
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     match error_log {
         Some(path) => {

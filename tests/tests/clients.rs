@@ -181,6 +181,20 @@ fn heads_larger_than_any_are_refused() {
 }
 
 #[test]
+fn what_clients_do_wrong_fills_no_log() {
+    let service = Service::start();
+    let before = service.log();
+    for wrong in ["nonsense\r\n\r\n", "GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
+        let mut connection = Connection::open(service.address());
+        connection.send(wrong.as_bytes());
+        assert_eq!(connection.receive().status, 400, "{wrong:?}");
+        assert!(connection.ends());
+    }
+    good_job_is_right(&service);
+    assert_eq!(service.log(), before);
+}
+
+#[test]
 fn a_client_that_asked_is_not_told_to_send_what_would_be_refused() {
     let service = Service::start();
     let request =

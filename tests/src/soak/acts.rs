@@ -24,12 +24,12 @@ const STANDARD: &str = "kernel=playground";
 
 /// Objects, queries and endings. Good jobs come more often than not.
 const JOBS: &[(&str, &str, Ending)] = &[
-    ("good/chain100.o", COUNTED, Instructions(103)),
-    ("good/chain1000.o", COUNTED, Instructions(1003)),
-    ("good/chain100.o", COUNTED, Instructions(103)),
-    ("good/chain1000.o", COUNTED, Instructions(1003)),
-    ("good/chain100.o", STANDARD, Instructions(103)),
-    ("good/chain1000.o", STANDARD, Instructions(1003)),
+    ("good/chain100.o", COUNTED, Instructions(101)),
+    ("good/chain1000.o", COUNTED, Instructions(1001)),
+    ("good/chain100.o", COUNTED, Instructions(101)),
+    ("good/chain1000.o", COUNTED, Instructions(1001)),
+    ("good/chain100.o", STANDARD, Instructions(101)),
+    ("good/chain1000.o", STANDARD, Instructions(1001)),
     ("hostile/ud2.o", QUICK, Problem(&["fault"])),
     ("hostile/null_read.o", STANDARD, Problem(&["fault"])),
     ("hostile/smash_stack.o", QUICK, Problem(&["fault"])),

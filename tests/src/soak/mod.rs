@@ -20,7 +20,7 @@ use crate::service::Service;
 const CLIENTS: u64 = 8;
 
 /// Jobs a zygote serves, so that many are renewed.
-const ZYGOTE_JOBS: &str = "2000";
+const ZYGOTE_JOBS: &str = "300";
 
 /// What one client has seen.
 #[derive(Debug, Default)]
