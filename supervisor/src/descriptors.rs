@@ -40,13 +40,13 @@ pub fn raise_limit() -> u64 {
     limit.unwrap_or(u64::MAX)
 }
 
-/// As many connections as were asked for, or as many as `limit` leaves, which is said.
+/// As many connections as were asked for, or as many as `limit` leaves, which is said. Those of operators come first.
 ///
 /// # Errors
 /// [`TooFew`] if it leaves none.
-pub fn connections(asked: usize, cores: usize, limit: u64) -> Result<usize, TooFew> {
-    let (asked, cores) = (asked as u64, cores as u64);
-    let reserved = FOR_THE_SERVICE + cores * FOR_EACH_CORE;
+pub fn connections(asked: usize, operators: usize, cores: usize, limit: u64) -> Result<usize, TooFew> {
+    let (asked, operators, cores) = (asked as u64, operators as u64, cores as u64);
+    let reserved = FOR_THE_SERVICE + cores * FOR_EACH_CORE + operators * FOR_EACH_CONNECTION;
     let left = limit.saturating_sub(reserved) / FOR_EACH_CONNECTION;
     if left == 0 {
         return Err(TooFew { limit, cores, least: reserved + FOR_EACH_CONNECTION });
@@ -69,11 +69,12 @@ mod tests {
 
     #[test]
     fn connections_get_what_jobs_leave() {
-        assert_eq!(connections(256, 2, 1024).unwrap(), 256);
-        assert_eq!(connections(256, 2, 180).unwrap(), 50);
-        assert_eq!(connections(256, 2, 82).unwrap(), 1);
-        assert_eq!(connections(usize::MAX, 2, u64::MAX).unwrap() as u64, (u64::MAX - 80) / 2);
-        let error = connections(1, 2, 81).unwrap_err().to_string();
+        assert_eq!(connections(256, 0, 2, 1024).unwrap(), 256);
+        assert_eq!(connections(256, 0, 2, 180).unwrap(), 50);
+        assert_eq!(connections(256, 10, 2, 180).unwrap(), 40);
+        assert_eq!(connections(256, 0, 2, 82).unwrap(), 1);
+        assert_eq!(connections(usize::MAX, 0, 2, u64::MAX).unwrap() as u64, (u64::MAX - 80) / 2);
+        let error = connections(1, 0, 2, 81).unwrap_err().to_string();
         assert!(error.contains("81 open files are too few for 2 cores, which take 82"), "{error}");
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::ServeArgs;
 use crate::config::ServeConfig;
 use crate::pool::Launched;
 use crate::reload::Live;
-use crate::{cores, descriptors, startup, telemetry};
+use crate::{cores, descriptors, operators, startup, telemetry};
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
@@ -23,14 +23,19 @@ pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
     cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
     let live = Arc::new(Live::load(config.files.clone()).map_err(|error| Failure::of(&error))?);
     let listener = startup::bind(config.listen).map_err(|error| Failure::of(&error))?;
+    let operators =
+        config.metrics_listen.map(startup::bind).transpose().map_err(|error| Failure::of(&error))?;
     let cores = config.pool.cores.len() + config.pool.quick_cores.len();
-    config.max_connections =
-        descriptors::connections(config.max_connections, cores, descriptors::raise_limit())
-            .map_err(|error| Failure::of(&error))?;
+    let operated = operators.as_ref().map_or(0, |_| operators::MAX_CONNECTIONS);
+    let limit = descriptors::raise_limit();
+    config.max_connections = descriptors::connections(config.max_connections, operated, cores, limit)
+        .map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
     System::new().block_on(async {
         let shutdown = stop_signal().map_err(|error| Failure::of(&error))?;
-        startup::serve(listener, config, live, launched, shutdown).await.map_err(|error| Failure::of(&error))
+        startup::serve(listener, operators, config, live, launched, shutdown)
+            .await
+            .map_err(|error| Failure::of(&error))
     })
 }
 

@@ -22,6 +22,7 @@ use super::queue::Queue;
 use super::readable::Readable;
 use super::slot::{Generation, Slot};
 use super::zygote::{self, Incoming, LaunchError, Zygote};
+use crate::metrics::PoolMetrics;
 
 /// A zygote that owes a worker for longer is taken for dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
@@ -112,7 +113,9 @@ impl Keeper {
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
         let generation = self.with_slot(|slot| slot.adopt(own)).ok_or_else(gone)?;
         let queue = self.queue.upgrade().ok_or_else(gone)?;
-        queue.borrow_mut().refill(self.index);
+        let mut queue = queue.borrow_mut();
+        queue.metrics.zygote_started(&zygote.status().events);
+        queue.refill(self.index);
         Ok(Adopted { control, generation, since: Instant::now() })
     }
 
@@ -126,6 +129,7 @@ impl Keeper {
 
     /// Starts zygotes in place of one that is lost until one comes up; `None` if the pool went away meanwhile.
     async fn replace(&self, zygote: Zygote, lost: Option<Adopted>, why: &io::Error) -> Option<Zygote> {
+        self.queue.upgrade()?.borrow().metrics.zygote_lost(why);
         let mut pause = self.with_slot(|slot| {
             if let Some(lost) = &lost {
                 slot.lose(lost.generation);
@@ -249,15 +253,21 @@ impl Keeper {
     fn hear(&self, generation: Generation, incoming: Incoming) -> io::Result<()> {
         let Some(queue) = self.queue.upgrade() else { return Err(io::ErrorKind::NotConnected.into()) };
         let mut queue = queue.borrow_mut();
+        let metrics = Rc::clone(&queue.metrics);
         let Some(slot) = queue.slots.get_mut(self.index) else { return Ok(()) };
         match incoming {
             Incoming::Forked { worker, descriptors, ended } => {
                 // One whose descriptors were lost on the way has read the end of its socket and is gone.
                 let whole = descriptors.and_then(|(socket, pidfd)| Ok((Readable::new(socket)?, pidfd)));
                 match whole {
-                    Ok((socket, pidfd)) => slot.add(worker, socket, pidfd),
+                    Ok((socket, pidfd)) => {
+                        if let Some(took) = slot.add(worker, socket, pidfd) {
+                            metrics.forked(took);
+                        }
+                    }
                     Err(error) => {
                         slot.fork_failed(worker);
+                        metrics.fork_failed();
                         self.fail(
                             slot,
                             format!("a worker on core {} could not be taken over ({error})", slot.core),
@@ -265,12 +275,13 @@ impl Keeper {
                     }
                 }
                 if let Some(ended) = ended {
-                    self.hear_end(slot, &ended);
+                    self.hear_end(slot, &metrics, &ended);
                 }
             }
-            Incoming::Report(ZygoteReport::Ended(ended)) => self.hear_end(slot, &ended),
+            Incoming::Report(ZygoteReport::Ended(ended)) => self.hear_end(slot, &metrics, &ended),
             Incoming::Report(ZygoteReport::ForkFailed { worker, errno }) => {
                 slot.fork_failed(worker);
+                metrics.fork_failed();
                 // The last ones of a zygote that retires are not waited for.
                 if slot.is_current(generation) {
                     let error = io::Error::from_raw_os_error(errno);
@@ -286,8 +297,10 @@ impl Keeper {
     }
 
     /// A worker has ended. One that was waiting should not have.
-    fn hear_end(&self, slot: &mut Slot, ended: &Ended) {
-        if slot.ended(ended.worker, (ended.status, ended.usage)) {
+    fn hear_end(&self, slot: &mut Slot, metrics: &PoolMetrics, ended: &Ended) {
+        let idle = slot.ended(ended.worker, (ended.status, ended.usage));
+        metrics.worker_ended(ended.status, idle);
+        if idle {
             let how = match ended.status {
                 ExitStatus::Code(code) => format!("exit code {code}"),
                 ExitStatus::Signal(signal) => format!("signal {signal}"),

@@ -5,13 +5,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::oneshot;
 use webrunner_protocol::control::{ExitStatus, Lane, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, WorkerId};
 
+use super::SlotView;
 use super::backoff::Backoff;
 use super::readable::Readable;
 use super::zygote;
@@ -87,13 +88,17 @@ pub(super) struct Slot {
     /// Who is to hear of the end of each living worker.
     living: HashMap<WorkerId, (Generation, oneshot::Sender<Exit>)>,
     /// Forks asked for and not yet answered.
-    forking: HashMap<WorkerId, (Generation, WorkerProfile)>,
+    forking: HashMap<WorkerId, Fork>,
     /// When the zygote was last heard of, or first asked again.
     forking_since: Option<Instant>,
     /// Jobs that run here.
     running: Running,
     /// When the last job here ended.
     pub(super) idle_since: Instant,
+    /// When the core last went from no job to one; `None` while it has none.
+    busy_since: Option<Instant>,
+    /// Time it had jobs before that.
+    busy_before: Duration,
 }
 
 /// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. Their figures are
@@ -121,6 +126,14 @@ impl Running {
             WorkerProfile::Counting => &mut self.counting,
         }
     }
+}
+
+/// A worker that was asked for.
+#[derive(Debug)]
+struct Fork {
+    generation: Generation,
+    profile: WorkerProfile,
+    asked: Instant,
 }
 
 /// A number that no worker had before.
@@ -153,6 +166,8 @@ impl Slot {
             forking_since: None,
             running: Running::default(),
             idle_since: Instant::now(),
+            busy_since: None,
+            busy_before: Duration::ZERO,
         }
     }
 
@@ -225,6 +240,24 @@ impl Slot {
         self.standby.len()
     }
 
+    /// Workers asked for and not yet here.
+    #[must_use]
+    pub(super) fn starting(&self) -> usize {
+        self.forking.len()
+    }
+
+    /// How it is, for operators.
+    #[must_use]
+    pub(super) fn view(&self) -> SlotView {
+        SlotView {
+            core: self.core,
+            lane: self.lane,
+            up: self.has_zygote(),
+            busy: self.busy_since.is_some(),
+            busy_time: self.busy_before + self.busy_since.map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+
     /// How long the zygote has owed a worker.
     #[must_use]
     pub(super) fn owes_since(&self) -> Option<Instant> {
@@ -283,23 +316,24 @@ impl Slot {
             let own = (self.generation, profile);
             let waiting =
                 self.standby.iter().filter(|worker| (worker.generation, worker.profile) == own).count();
-            let coming = self.forking.values().filter(|&&coming| coming == own).count();
+            let coming = self.forking.values().filter(|fork| (fork.generation, fork.profile) == own).count();
             for _ in waiting + coming..standby_wanted(self.lane, profile) {
                 let worker = numbers.next();
                 zygote::request_fork(control, worker, profile)?;
-                self.forking.insert(worker, own);
-                self.forking_since.get_or_insert_with(Instant::now);
+                let asked = Instant::now();
+                self.forking.insert(worker, Fork { generation: self.generation, profile, asked });
+                self.forking_since.get_or_insert(asked);
             }
         }
         Ok(())
     }
 
-    /// A worker has come. One that was not asked for, or whose zygote was renewed meanwhile, is let go again; and so is one
-    /// of an earlier zygote that waited in its stead.
-    pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) {
-        let Some((generation, profile)) = self.answered(id) else { return };
+    /// A worker has come; gives how long ago it was asked for. One that was not asked for, or whose zygote was renewed
+    /// meanwhile, is let go again; and so is one of an earlier zygote that waited in its stead.
+    pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) -> Option<Duration> {
+        let Fork { generation, profile, asked } = self.answered(id)?;
         if generation != self.generation {
-            return;
+            return None;
         }
         let (sender, exit) = oneshot::channel();
         self.living.insert(id, (generation, sender));
@@ -309,6 +343,7 @@ impl Slot {
             // It reads the end of its socket and exits.
             self.standby.remove(at);
         }
+        Some(asked.elapsed())
     }
 
     /// A fork was asked for and failed.
@@ -316,11 +351,11 @@ impl Slot {
         self.answered(id);
     }
 
-    fn answered(&mut self, id: WorkerId) -> Option<(Generation, WorkerProfile)> {
-        let asked = self.forking.remove(&id);
-        let owed = self.forking.values().any(|(generation, _)| *generation == self.generation);
+    fn answered(&mut self, id: WorkerId) -> Option<Fork> {
+        let fork = self.forking.remove(&id);
+        let owed = self.forking.values().any(|fork| fork.generation == self.generation);
         self.forking_since = owed.then(Instant::now);
-        asked
+        fork
     }
 
     /// A worker has ended. Gives whether it was one that waited, which none should.
@@ -345,6 +380,7 @@ impl Slot {
         *self.running.count(profile) += 1;
         self.jobs += 1;
         self.births.succeed();
+        self.busy_since.get_or_insert_with(Instant::now);
         Some(worker)
     }
 
@@ -353,13 +389,18 @@ impl Slot {
         let count = self.running.count(profile);
         *count = count.saturating_sub(1);
         self.idle_since = Instant::now();
+        if self.running() == 0
+            && let Some(since) = self.busy_since.take()
+        {
+            self.busy_before += self.idle_since - since;
+        }
     }
 
     /// A zygote is gone, and with it every worker of its own. Whoever waits for an exit learns that there will be none.
     pub(super) fn lose(&mut self, zygote: Generation) {
         self.standby.retain(|worker| worker.generation != zygote);
         self.living.retain(|_, (generation, _)| *generation != zygote);
-        self.forking.retain(|_, (generation, _)| *generation != zygote);
+        self.forking.retain(|_, fork| fork.generation != zygote);
         if self.is_current(zygote) {
             self.control = None;
             self.forking_since = None;

@@ -1,6 +1,7 @@
 //! `POST /{machine}/run`: one object in, one measurement or one problem out.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Payload};
@@ -8,16 +9,20 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
 use super::{body, check_machine, client};
 use crate::envelope::JobRecord;
+use crate::metrics::RunTally;
 use crate::negotiate::Format;
 use crate::pool::Finished;
 use crate::problem::Problem;
 use crate::rate_limit::Client;
+use crate::reload::State;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
 
 /// Measures the object in the body. A client that leaves drops this future, which cancels its job.
+///
+/// Every post is a run of some outcome, whether or not it comes as far as a worker.
 pub(super) async fn run(
     request: HttpRequest,
     payload: Payload,
@@ -25,20 +30,31 @@ pub(super) async fn run(
 ) -> Result<HttpResponse, Problem> {
     check_machine(&request)?;
     let state = service.live.state();
-    let client = client::identify(&request, &service, state.tokens.as_ref())?;
-    body::check_content_type(&request)?;
-    let asked = RunRequest::from_query(request.query_string())?;
-    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(&request)));
-    let call = asked.resolve(&state.catalogue)?;
-    note(&request, &call, &client);
-    service.admit_client(client)?;
-    service.admit()?;
-    let object = body::read(&request, payload).await?;
-
-    let tally = service.metrics.run(call.kernel.full_name());
-    let result = measure(&request, &service, &call, object, format).await;
+    let mut tally = service.metrics.jobs.begin();
+    let result = answer_job(&request, payload, &service, &state, &mut tally).await;
     tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
     result
+}
+
+async fn answer_job<'s>(
+    request: &HttpRequest,
+    payload: Payload,
+    service: &Service,
+    state: &'s State,
+    tally: &mut RunTally<'s>,
+) -> Result<HttpResponse, Problem> {
+    let client = client::identify(request, service, state.tokens.as_ref())?;
+    body::check_content_type(request)?;
+    let asked = RunRequest::from_query(request.query_string())?;
+    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(request)));
+    let call = asked.resolve(&state.catalogue)?;
+    tally.of_kernel(call.kernel.full_name());
+    note(request, &call, &client);
+    service.admit_client(client)?;
+    service.admit()?;
+    let object = body::read(request, payload).await?;
+    tally.took_object(object.len());
+    measure(request, service, &call, object, format, tally).await
 }
 
 async fn measure(
@@ -47,8 +63,11 @@ async fn measure(
     call: &Call<'_>,
     object: Bytes,
     format: Format,
+    tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
     let finished = service.run(call.work(), object.clone()).await?;
+    tally.ran(&finished);
+    let ended = Instant::now();
     if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
         job.times = Some((finished.queued, finished.ran));
     }
@@ -64,7 +83,9 @@ async fn measure(
         run: &Run { core, queued, ran, usage },
         measurement: &measurement,
     };
-    answer(&report, format)
+    let answer = answer(&report, format);
+    tally.rendered(ended.elapsed());
+    answer
 }
 
 fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> {
