@@ -8,6 +8,7 @@
 //! - [`cli`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
 //! - [`startup`], [`service`], [`routes`], [`envelope`]: the HTTP service.
 //! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
+//! - [`events`]: hardware events by name, and how the kernel is asked for them.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`machine`]: what this host is.
@@ -22,6 +23,7 @@ pub mod config;
 pub mod connections;
 pub mod cores;
 pub mod envelope;
+pub mod events;
 pub mod fault;
 pub mod machine;
 pub mod metrics;

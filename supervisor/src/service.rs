@@ -2,11 +2,13 @@
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
 use serde_json::{Value, json};
 use webrunner_kernels::Catalogue;
+use webrunner_protocol::events::EventSet;
 use webrunner_protocol::job::Work;
 
 use crate::catalogue;
@@ -99,16 +101,20 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
-    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, Problem> {
+    pub async fn run(
+        &self,
+        work: Work,
+        events: Option<EventSet>,
+        object: Bytes,
+    ) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(work, object).await?)
+        Ok(pool.run(work, events, object).await?)
     }
 
     /// What the pool is; nothing until it has started.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        static NOTHING: Facts =
-            Facts { cores: Vec::new(), quick_cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+        static NOTHING: LazyLock<Facts> = LazyLock::new(Facts::default);
         self.pool.get().map_or(&NOTHING, Pool::facts)
     }
 

@@ -14,6 +14,7 @@ use webrunner_protocol::job::{Job, Work};
 use webrunner_protocol::limits::{MAX_JOB_BYTES, MAX_OBJECT_BYTES, MAX_REPLY_BYTES};
 use webrunner_protocol::reply::{Outcome, Reply, WorkerFailure};
 
+use crate::counters::pmu::KernelPmu;
 use crate::counters::{EventTable, OpenCounters};
 use crate::fault::{self, Phase};
 use crate::kernel_job::{self, Meter, Uncounted};
@@ -51,7 +52,7 @@ const _: () = assert!(ReplyHeader::BYTES + MAX_REPLY_BYTES <= FRAME_BYTES);
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// Lives, in the process just forked.
-pub fn live(socket: i32, profile: &mut Profile, kind: WorkerProfile) -> ! {
+pub fn live(socket: i32, profile: &mut Profile, kind: &WorkerProfile) -> ! {
     let Ok(mut counters) = set_up(socket, profile, kind) else { sys::exit(EXIT_SETUP) };
     keyed::forget(Key::Setup);
     // SAFETY: `live` runs once in a process and is the only place that borrows this.
@@ -85,7 +86,7 @@ fn finish(mut reply: Reply, uncounted: Option<Uncounted<'_>>, meter: &mut Meter)
     reply
 }
 
-fn set_up(socket: i32, profile: &Profile, kind: WorkerProfile) -> Result<OpenCounters, Errno> {
+fn set_up(socket: i32, profile: &Profile, kind: &WorkerProfile) -> Result<OpenCounters, Errno> {
     process::keep_only_job_socket(socket)?;
     process::die_with_parent()?;
     let cpu = u64::from(profile.cpu_seconds);
@@ -94,7 +95,8 @@ fn set_up(socket: i32, profile: &Profile, kind: WorkerProfile) -> Result<OpenCou
     process::limit(libc::RLIMIT_NPROC, 0, 0)?;
     Ok(match kind {
         WorkerProfile::Plain => OpenCounters::default(),
-        WorkerProfile::Counting => profile.events.open(),
+        WorkerProfile::Counting => profile.events.open(KernelPmu),
+        WorkerProfile::Events(set) => profile.events.open_others(KernelPmu, set),
     })
 }
 

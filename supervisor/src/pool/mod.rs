@@ -24,13 +24,15 @@ mod zygote;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use tokio::task;
 use tokio::time::timeout;
 use webrunner_protocol::codec;
-use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage, WorkerProfile};
+use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage};
+use webrunner_protocol::events::{EventSet, PassPlan};
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
@@ -39,8 +41,9 @@ use webrunner_protocol::reply::{Outcome, Reply};
 use self::exchange::Sent;
 pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Need, Queue};
-use self::slot::Worker;
+use self::slot::{Ready, Worker};
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
+use crate::events::host::HostEvents;
 
 /// What a pool is to be.
 #[derive(Debug, Clone)]
@@ -87,8 +90,15 @@ impl Launched {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
         };
-        let facts =
-            Facts { cores: config.cores.clone(), quick_cores: config.quick_cores.clone(), layers, events };
+        let plans = zygotes.iter().map(|zygote| zygote.status().plan.clone());
+        let facts = Facts {
+            cores: config.cores.clone(),
+            quick_cores: config.quick_cores.clone(),
+            layers,
+            events,
+            hardware: Arc::clone(&config.zygote.events),
+            plans: config.lanes().map(|(core, _)| core).zip(plans).collect(),
+        };
         Ok(Self { config, zygotes, facts })
     }
 
@@ -100,7 +110,7 @@ impl Launched {
 }
 
 /// What the pool is and can do, known once its zygotes are up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// Cores that jobs are measured on.
     pub cores: Vec<CoreId>,
@@ -108,8 +118,20 @@ pub struct Facts {
     pub quick_cores: Vec<CoreId>,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
-    /// Every event tried, in the order that counter readings number them.
+    /// Every event of the kernel's own, in the order that counter readings number them.
     pub events: Vec<Event>,
+    /// Hardware events, by core.
+    pub hardware: Arc<HostEvents>,
+    /// How each core's zygote counts its usual set.
+    pub plans: Vec<(CoreId, PassPlan)>,
+}
+
+impl Facts {
+    /// How a core counts its usual set.
+    #[must_use]
+    pub fn plan(&self, core: CoreId) -> Option<&PassPlan> {
+        self.plans.iter().find_map(|(known, plan)| (*known == core).then_some(plan))
+    }
 }
 
 /// Numbers that change while the pool runs.
@@ -143,25 +165,34 @@ impl Pool {
     #[must_use]
     pub fn start(launched: Launched) -> Self {
         let Launched { config, zygotes, facts } = launched;
-        let queue =
-            Rc::new(RefCell::new(Queue::new(&config.lanes().collect::<Vec<_>>(), config.queue_capacity)));
+        let lanes: Vec<_> = config.lanes().collect();
+        let queue = Rc::new(RefCell::new(Queue::new(
+            &lanes,
+            config.zygote.events.cores_for_chosen(),
+            config.queue_capacity,
+        )));
         for (index, zygote) in zygotes.into_iter().enumerate() {
             keeper::start(&queue, index, config.zygote.clone(), zygote);
         }
         Self { queue, facts: Rc::new(facts), deadline: config.deadline }
     }
 
-    /// Runs one job: waits for a slot, hands it over, and returns how it ended. Dropping the future cancels the job
-    /// and ends its worker.
+    /// Runs one job: waits for a slot, hands it over, and returns how it ended. A job that is to count `events` gets a
+    /// worker made for it; any other counts the usual ones, if any. Dropping the future cancels the job and ends its worker.
     ///
     /// # Errors
     /// [`RunError`] if no worker took it or the zygote died under it.
-    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, RunError> {
+    pub async fn run(
+        &self,
+        work: Work,
+        events: Option<EventSet>,
+        object: Bytes,
+    ) -> Result<Finished, RunError> {
         let submitted = Instant::now();
         let job = new_job(work)?;
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
-        let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
+        let mut lease = Queue::lease(&self.queue, need(&job, events.is_some()), events).await?;
         let taken = Instant::now();
         let end = self.converse(lease.worker(), job.id, &encoded, &object).await;
         let ran = taken.elapsed();
@@ -242,12 +273,11 @@ fn new_job(work: Work) -> Result<Job, RunError> {
 
 /// What a job asks of its worker. A quick job's figures are coarse anyway, and its rate matters more: it counts no events
 /// and starts beside a fork if need be.
-fn need(work: &Work) -> Need {
-    match work {
-        Work::Kernel(kernel) if kernel.effort == Effort::Quick => {
-            Need { profile: WorkerProfile::Plain, quiet: false }
-        }
-        Work::Kernel(_) => Need { profile: WorkerProfile::Counting, quiet: true },
+fn need(job: &Job, chosen_events: bool) -> Need {
+    match &job.work {
+        _ if chosen_events => Need { ready: Ready::Chosen(job.id.0), quiet: true },
+        Work::Kernel(kernel) if kernel.effort == Effort::Quick => Need { ready: Ready::Plain, quiet: false },
+        Work::Kernel(_) => Need { ready: Ready::Counting, quiet: true },
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) async fn run(
     body::check_content_type(&request)?;
     let asked = RunRequest::from_query(request.query_string())?;
     let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(&request)));
-    let call = asked.resolve(&service.catalogue)?;
+    let mut call = asked.resolve(&service.catalogue)?;
+    call.events = asked.selection(&service.facts().hardware)?;
     note(&request, &call, None);
     service.admit_from(request.peer_addr().map(|peer| peer.ip()))?;
     service.admit()?;
@@ -45,7 +46,7 @@ async fn measure(
     object: Bytes,
     format: Format,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.work(), object.clone()).await?;
+    let finished = service.run(call.work(), call.chosen_events(), object.clone()).await?;
     note(request, call, Some((finished.queued, finished.ran)));
     let Finished { core, queued, ran, usage, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa)?;
