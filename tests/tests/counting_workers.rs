@@ -1,8 +1,11 @@
 //! Workers that count groups of events, with events the kernel counts in software in place of a PMU's: real zygotes, real
 //! workers, the real filter, and the pool that has workers made for jobs with events of their own.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::rt::System;
@@ -148,7 +151,9 @@ fn a_job_that_is_cancelled_while_its_worker_is_made_leaves_the_core_free() {
         for _ in 0..3 {
             // Polled once, so that it stands in line, and dropped.
             let job = pool.run(work(), Some(software(1)), object());
-            assert!(futures_util::poll!(std::pin::pin!(job)).is_pending());
+            let mut job = pin!(job);
+            let waits = poll_fn(|context| Poll::Ready(job.as_mut().poll(context).is_pending())).await;
+            assert!(waits);
         }
         assert_eq!(sizes(&measured(&pool, Some(software(2))).await), [2]);
         assert_eq!(sizes(&measured(&pool, None).await), [0]);

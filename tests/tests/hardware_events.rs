@@ -49,10 +49,17 @@ fn the_machine_tells_which_table_it_uses_and_what_became_of_each_usual_event() {
     assert!(counting["table"]["id"].is_string() && counting["table"]["source"].is_string(), "{counting}");
     assert!(counting["table"]["legacy"].is_boolean(), "{counting}");
     let usual = counting["usual"].as_array().expect("names").len();
-    let in_passes: usize =
-        counting["passes"].as_array().expect("passes").iter().map(|pass| pass.as_array().map_or(0, Vec::len)).sum();
+    let in_passes: usize = counting["passes"]
+        .as_array()
+        .expect("passes")
+        .iter()
+        .map(|pass| pass.as_array().map_or(0, Vec::len))
+        .sum();
     let refused = counting["refused"].as_array().expect("refusals");
-    assert!(refused.iter().all(|event| event["reason"].as_str().is_some_and(|why| !why.is_empty())), "{counting}");
+    assert!(
+        refused.iter().all(|event| event["reason"].as_str().is_some_and(|why| !why.is_empty())),
+        "{counting}"
+    );
     if has_pmu(&service) {
         assert_eq!(in_passes + refused.len(), usual, "{counting}");
     } else {
@@ -120,7 +127,8 @@ fn every_event_asked_for_is_counted_or_absent_by_name() {
 fn the_command_line_takes_events_too() {
     let object = objects::path(CHAIN).to_string_lossy().into_owned();
     let run = |events: &str| {
-        Launch::command(["run", object.as_str(), "--kernel", "playground", "--json", "--events", events]).run()
+        Launch::command(["run", object.as_str(), "--kernel", "playground", "--json", "--events", events])
+            .run()
     };
     let ended = run("r1c2");
     assert_eq!(ended.code, Some(0), "{ended:?}");

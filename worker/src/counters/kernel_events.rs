@@ -26,9 +26,11 @@ pub struct KernelEvents {
 }
 
 impl KernelEvents {
-    /// Tries them, and leaves them open where that goes well.
+    /// Tries them, and leaves them open, not started, where that goes well.
     pub fn probe(pmu: &mut impl Pmu) -> Self {
-        Self { missing: open_group(pmu).err().map(|Errno(errno)| OpenRefusal::from_errno(errno)) }
+        Self {
+            missing: open_group(pmu, Role::Leader).err().map(|Errno(errno)| OpenRefusal::from_errno(errno)),
+        }
     }
 
     /// What they are called, and why they are missing if they are.
@@ -48,13 +50,13 @@ impl KernelEvents {
         if self.missing.is_some() {
             return None;
         }
-        open_group(pmu).ok()
+        open_group(pmu, Role::Always).ok()
     }
 }
 
-fn open_group(pmu: &mut impl Pmu) -> Result<i32, Errno> {
+fn open_group(pmu: &mut impl Pmu, role: Role) -> Result<i32, Errno> {
     let [(.., first), rest @ ..] = &EVENTS;
-    let leader = pmu.open(first, Role::Always)?;
+    let leader = pmu.open(first, role)?;
     for (.., event) in rest {
         if let Err(errno) = pmu.open(event, Role::Member(leader)) {
             pmu.close(leader);

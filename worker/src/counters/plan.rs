@@ -3,7 +3,8 @@
 //! A real PMU refuses for reasons no table holds: a hypervisor that shows fewer counters, a watchdog that keeps one, an
 //! event that only one counter takes. So nothing here counts counters. Each event is tried in the passes there are, those
 //! that fit in fewest places first; what fits nowhere opens another pass, and what does not fit beside cycles and
-//! instructions alone is refused, with the reason.
+//! instructions alone is refused, with the reason. When it opens an event the kernel asks only whether the group fits an
+//! empty PMU, so each group is also started for a moment: one that somebody else leaves no room for gives no reading.
 #![forbid(unsafe_code)]
 
 use webrunner_protocol::events::{EncodedEvent, EventSet, OpenRefusal, PassPlan, RefusedEvent};
@@ -46,8 +47,21 @@ impl OpenPass {
         let leader = self.leader().filter(|_| self.descriptors.len() < MAX_GROUP).ok_or(FULL)?;
         let descriptor = pmu.open(event, Role::Member(leader))?;
         self.descriptors.push(descriptor);
+        if !self.runs(pmu, leader) {
+            self.descriptors.pop();
+            pmu.close(descriptor);
+            return Err(FULL);
+        }
         self.events.push(number);
         Ok(())
+    }
+
+    /// Whether the group gets onto the hardware now.
+    fn runs(&self, pmu: &mut impl Pmu, leader: i32) -> bool {
+        pmu.start(leader);
+        let reading = pmu.read(leader, self.descriptors.len());
+        pmu.stop(leader);
+        reading.is_some()
     }
 
     /// Closes all of it.

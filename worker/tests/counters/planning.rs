@@ -38,6 +38,17 @@ fn events_that_fit_on_one_counter_only_get_it_before_others_take_it() {
 }
 
 #[test]
+fn a_counter_that_somebody_else_has_is_not_planned_with() {
+    // The kernel opens four to a group all the same, as it does when its watchdog has one.
+    let mut fake = Fake::new(4);
+    fake.0.borrow_mut().stolen = 1;
+    let (open, refused) = plan::open(&mut fake, &set(&many(7)));
+    assert_eq!((events_of(&open), refused), (vec![vec![0, 1, 2], vec![3, 4, 5], vec![6]], Vec::new()));
+    assert_eq!(fake.open_descriptors(), LEADING * 3 + 7);
+    assert_eq!(fake.running(), 0);
+}
+
+#[test]
 fn an_event_that_takes_two_counters_leaves_room_for_fewer_others() {
     let pair = EncodedEvent { weight: 2, ..raw(3, 0) };
     let (open, refused) = plan::open(&mut Fake::new(4), &set(&[raw(1, 0), raw(2, 0), pair, raw(4, 0)]));
