@@ -29,7 +29,7 @@ pub enum WorkerProfile {
     /// The kernel's events, and the zygote's own set of hardware events, open.
     Counting,
     /// The kernel's events, and these hardware events in place of the zygote's, as far as they can be opened.
-    Events(EventSet),
+    Events(Box<EventSet>),
 }
 
 /// What a zygote is to become.

@@ -12,7 +12,8 @@
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`machine`]: what this host is.
-//! - [`metrics`], [`telemetry`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`metrics`], [`telemetry`], [`operators`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -25,9 +26,11 @@ pub mod cores;
 pub mod envelope;
 pub mod events;
 pub mod fault;
+pub mod http_client;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;
+pub mod operators;
 pub mod pool;
 pub mod problem;
 pub mod rate_limit;
@@ -35,6 +38,7 @@ pub mod render;
 pub mod request;
 pub mod request_id;
 pub mod routes;
+pub mod self_check;
 pub mod service;
 pub mod startup;
 pub mod summary;

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use actix_web::rt::System;
 use actix_web::web::Bytes;
+use webrunner::catalogue;
 use webrunner::cores;
 use webrunner::events::Selection;
 use webrunner::events::family::CpuModel;
 use webrunner::events::host::{CoreKind, HostEvents};
-use webrunner::pool::{End, Launched, Pool, PoolConfig, ZygoteSettings};
+use webrunner::machine::Machine;
+use webrunner::pool::{End, Launched, PoolConfig, ZygoteSettings};
+use webrunner::service::Service;
 use webrunner_protocol::control::Isolation;
 use webrunner_protocol::events::{EncodedEvent, EventSet, OpenRefusal};
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
@@ -76,7 +79,15 @@ fn launch(usual: usize) -> Option<Launched> {
     Some(launched)
 }
 
-async fn measured(pool: &Pool, events: Option<EventSet>) -> Measurement {
+/// A service without HTTP, whose pool runs.
+fn start(launched: Launched) -> Service {
+    let catalogue = catalogue::load(None).expect("the kernels that are built in");
+    let service = Service::new(catalogue, Machine::gather(0), None);
+    service.open(launched);
+    service
+}
+
+async fn measured(pool: &Service, events: Option<EventSet>) -> Measurement {
     let finished = pool.run(work(), events, object()).await.expect("a worker");
     match finished.end {
         End::Measured(measurement) => *measurement,
@@ -93,7 +104,7 @@ fn a_worker_counts_its_zygotes_set_over_several_passes() {
     let Some(launched) = launch(20) else { return };
     assert_eq!(launched.facts().plans[0].1.passes.len(), 2);
     System::new().block_on(async {
-        let pool = Pool::start(launched);
+        let pool = start(launched);
         let measurement = measured(&pool, None).await;
         assert_eq!(sizes(&measurement), [14, 6]);
         assert!(measurement.events.passes.iter().all(|pass| pass.lost == 0), "{:?}", measurement.events);
@@ -106,7 +117,7 @@ fn a_worker_counts_its_zygotes_set_over_several_passes() {
 fn a_job_with_events_of_its_own_gets_a_worker_made_for_them() {
     let Some(launched) = launch(0) else { return };
     System::new().block_on(async {
-        let pool = Pool::start(launched);
+        let pool = start(launched);
         let mut own = software(17);
         own.events[3].config = u64::MAX;
         let measurement = measured(&pool, Some(own)).await;
@@ -122,7 +133,7 @@ fn a_job_with_events_of_its_own_gets_a_worker_made_for_them() {
 fn the_most_events_a_job_may_ask_for_are_all_counted() {
     let Some(launched) = launch(0) else { return };
     System::new().block_on(async {
-        let pool = Pool::start(launched);
+        let pool = start(launched);
         assert_eq!(sizes(&measured(&pool, Some(software(64))).await), [14, 14, 14, 14, 8]);
     });
 }
@@ -131,7 +142,7 @@ fn the_most_events_a_job_may_ask_for_are_all_counted() {
 fn jobs_with_and_without_events_of_their_own_are_served_in_one_line() {
     let Some(launched) = launch(1) else { return };
     System::new().block_on(async {
-        let pool = Rc::new(Pool::start(launched));
+        let pool = Rc::new(start(launched));
         let jobs = [Some(2), None, Some(3), Some(4), None].map(|count: Option<usize>| {
             let pool = Rc::clone(&pool);
             let job = async move { sizes(&measured(&pool, count.map(software)).await) };
@@ -147,7 +158,7 @@ fn jobs_with_and_without_events_of_their_own_are_served_in_one_line() {
 fn a_job_that_is_cancelled_while_its_worker_is_made_leaves_the_core_free() {
     let Some(launched) = launch(0) else { return };
     System::new().block_on(async {
-        let pool = Pool::start(launched);
+        let pool = start(launched);
         for _ in 0..3 {
             // Polled once, so that it stands in line, and dropped.
             let job = pool.run(work(), Some(software(1)), object());

@@ -4,10 +4,12 @@
 //! no more than the filter's open rules allow, but for opening its job's memory, and it loses that before it calls into the object.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use webrunner_protocol::codec;
 use webrunner_protocol::control::WorkerProfile;
+use webrunner_protocol::events::EventSet;
 use webrunner_protocol::frame::{JobHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::{Job, Work};
@@ -18,7 +20,7 @@ use crate::counters::pmu::KernelPmu;
 use crate::counters::{EventTable, OpenCounters};
 use crate::fault::{self, Phase};
 use crate::kernel_job::{self, Meter, Uncounted};
-use crate::sys::keyed::{self, Key};
+use crate::sys::keyed::{self, Birth, Key};
 use crate::sys::{self, Errno, fd, process};
 
 /// What every worker of a zygote is like; made before the lock.
@@ -48,12 +50,51 @@ unsafe impl<const N: usize> Sync for Space<N> {}
 static FRAME: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
 const _: () = assert!(ReplyHeader::BYTES + MAX_REPLY_BYTES <= FRAME_BYTES);
 
-/// Bytes of `FRAME` that are a reply's frame.
+/// Bytes of `FRAME` that are a reply's frame. Placed with the other small statics that a worker writes, so that they share
+/// a page.
+#[unsafe(link_section = ".data.webrunner")]
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// Lives, in the process just forked.
-pub fn live(socket: i32, profile: &mut Profile, kind: &WorkerProfile) -> ! {
-    let Ok(mut counters) = set_up(socket, profile, kind) else { sys::exit(EXIT_SETUP) };
+/// The profile every worker begins with; null until [`prepare`].
+static PROFILE: AtomicPtr<Profile> = AtomicPtr::new(ptr::null_mut());
+
+/// Keeps what workers are to be like, in memory that they share with the zygote until one of them writes to it.
+pub fn prepare(profile: Profile) {
+    PROFILE.store(Box::leak(Box::new(profile)), Ordering::Relaxed);
+}
+
+/// How a worker with this job socket begins.
+///
+/// It is told so in one register: its job socket, and above that what it is to be ready for. Events are told by their
+/// address: they lie on the heap, which forks copy, while the zygote's stack is kept out of them.
+#[must_use]
+pub fn birth(socket: i32, kind: &WorkerProfile) -> Birth {
+    let kind = match kind {
+        WorkerProfile::Plain => PLAIN,
+        WorkerProfile::Counting => COUNTING,
+        WorkerProfile::Events(set) => ptr::from_ref::<EventSet>(set) as usize,
+    };
+    Birth { live, argument: kind << SOCKET_BITS | socket as u16 as usize }
+}
+
+/// Bits of the number of a job socket; addresses leave as many free.
+const SOCKET_BITS: u32 = u16::BITS;
+
+/// Stand for what is no address.
+const PLAIN: usize = 0;
+const COUNTING: usize = 1;
+
+/// Lives, in the process just forked. The argument is [`birth`]'s.
+extern "C" fn live(argument: usize) -> ! {
+    let (socket, kind) = (i32::from(argument as u16), argument >> SOCKET_BITS);
+    let shared = PROFILE.load(Ordering::Relaxed);
+    if shared.is_null() {
+        sys::exit(EXIT_SETUP);
+    }
+    // SAFETY: `prepare` stored a valid profile that is never freed. This process takes it over; the original belongs to
+    // another one.
+    let mut profile = unsafe { ptr::read(shared) };
+    let Ok(mut counters) = set_up(socket, &profile, kind) else { sys::exit(EXIT_SETUP) };
     keyed::forget(Key::Setup);
     // SAFETY: `live` runs once in a process and is the only place that borrows this.
     let buffer = unsafe { &mut *FRAME.0.get() };
@@ -86,7 +127,7 @@ fn finish(mut reply: Reply, uncounted: Option<Uncounted<'_>>, meter: &mut Meter)
     reply
 }
 
-fn set_up(socket: i32, profile: &Profile, kind: &WorkerProfile) -> Result<OpenCounters, Errno> {
+fn set_up(socket: i32, profile: &Profile, kind: usize) -> Result<OpenCounters, Errno> {
     process::keep_only_job_socket(socket)?;
     process::die_with_parent()?;
     let cpu = u64::from(profile.cpu_seconds);
@@ -94,16 +135,17 @@ fn set_up(socket: i32, profile: &Profile, kind: &WorkerProfile) -> Result<OpenCo
     process::limit(libc::RLIMIT_CPU, cpu, cpu + 1)?;
     process::limit(libc::RLIMIT_NPROC, 0, 0)?;
     Ok(match kind {
-        WorkerProfile::Plain => OpenCounters::default(),
-        WorkerProfile::Counting => profile.events.open(KernelPmu),
-        WorkerProfile::Events(set) => profile.events.open_others(KernelPmu, set),
+        PLAIN => OpenCounters::default(),
+        COUNTING => profile.events.open(KernelPmu),
+        // SAFETY: `birth` gave the address of a set on the zygote's heap, which lived until this process had its copy.
+        set => profile.events.open_others(KernelPmu, unsafe { &*(set as *const EventSet) }),
     })
 }
 
 /// Touches what the job will write, so that those pages are there when it comes.
 fn warm_up(frame: &mut [u8; FRAME_BYTES], meter: &mut Meter) {
     // SAFETY: a valid exclusive reference; volatile so that the write is made.
-    unsafe { std::ptr::write_volatile(&raw mut frame[0], 0) };
+    unsafe { ptr::write_volatile(&raw mut frame[0], 0) };
     meter.session.touch();
     touch_stack();
     std::hint::black_box(vec![1_u8; HEAP_WARM_BYTES]);
@@ -118,7 +160,7 @@ fn touch_stack() {
     let mut space = [0_u8; 12 << 10];
     for at in (0..space.len()).step_by(sys::memory::PAGE) {
         // SAFETY: in bounds of a local array; volatile so that the write is made.
-        unsafe { std::ptr::write_volatile(&raw mut space[at], 1) };
+        unsafe { ptr::write_volatile(&raw mut space[at], 1) };
     }
 }
 

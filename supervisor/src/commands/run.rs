@@ -13,7 +13,7 @@ use super::Failure;
 use crate::catalogue;
 use crate::cli::RunArgs;
 use crate::machine::Machine;
-use crate::pool::{Finished, Launched, Pool, PoolConfig};
+use crate::pool::{Finished, Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
@@ -86,7 +86,7 @@ async fn measure(
     json: bool,
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
-    service.open(Pool::start(launched));
+    service.open(launched);
     let finished = service
         .run(call.work(), call.chosen_events(), object.clone())
         .await

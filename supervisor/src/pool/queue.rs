@@ -14,9 +14,10 @@ use webrunner_protocol::control::Lane;
 use webrunner_protocol::events::EventSet;
 use webrunner_protocol::ids::CoreId;
 
-use super::Gauges;
 use super::outcome::RunError;
 use super::slot::{Ready, Slot, Worker, WorkerNumbers};
+use super::{Gauges, SlotView};
+use crate::metrics::PoolMetrics;
 
 /// What a job asks of the worker it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ const MOST_SUMMONS: u32 = 3;
 pub(super) struct Queue {
     /// The slots, one for each core.
     pub(super) slots: Vec<Slot>,
+    /// Where events are counted.
+    pub(super) metrics: Rc<PoolMetrics>,
     /// Numbers for new workers.
     pub(super) numbers: WorkerNumbers,
     waiting: VecDeque<Waiter>,
@@ -70,10 +73,16 @@ impl std::fmt::Debug for Queue {
 impl Queue {
     /// An empty queue over slots that have no zygote yet.
     #[must_use]
-    pub(super) fn new(cores: &[(CoreId, Lane)], chosen_cores: &[CoreId], capacity: usize) -> Self {
+    pub(super) fn new(
+        cores: &[(CoreId, Lane)],
+        chosen_cores: &[CoreId],
+        capacity: usize,
+        metrics: Rc<PoolMetrics>,
+    ) -> Self {
         Self {
             chosen_cores: chosen_cores.to_vec(),
             slots: cores.iter().map(|&(core, lane)| Slot::new(core, lane)).collect(),
+            metrics,
             numbers: WorkerNumbers::default(),
             waiting: VecDeque::new(),
             capacity,
@@ -266,8 +275,15 @@ impl Queue {
             queue_capacity: self.capacity,
             running: self.running,
             standby: self.slots.iter().map(Slot::standby).sum(),
+            starting: self.slots.iter().map(Slot::starting).sum(),
             zygotes: self.slots.iter().filter(|slot| slot.control.is_some()).count(),
         }
+    }
+
+    /// How each slot is.
+    #[must_use]
+    pub(super) fn slots(&self) -> Vec<SlotView> {
+        self.slots.iter().map(Slot::view).collect()
     }
 }
 
