@@ -8,6 +8,7 @@
 //! - [`cli`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
 //! - [`startup`], [`service`], [`routes`], [`envelope`]: the HTTP service.
 //! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
+//! - [`events`]: hardware events by name, and how the kernel is asked for them.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
@@ -27,6 +28,7 @@ pub mod connections;
 pub mod cores;
 pub mod descriptors;
 pub mod envelope;
+pub mod events;
 pub mod fault;
 pub mod http_client;
 pub mod integrity;

@@ -9,11 +9,10 @@ use std::ops::Range;
 use webrunner_protocol::counts::{Counting, NotCountable};
 use webrunner_protocol::fill::fill;
 use webrunner_protocol::job::KernelWork;
+use webrunner_protocol::passes::EventCounts;
 use webrunner_protocol::plan::{Buffer, CallPlan, Direction};
 use webrunner_protocol::refusal::Refusal;
-use webrunner_protocol::reply::{
-    CounterReading, EntryPoint, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure,
-};
+use webrunner_protocol::reply::{EntryPoint, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure};
 
 use crate::arena::{self, BufferPlace, Draw};
 use crate::count::{self, Features, Text, pass::Pass};
@@ -172,7 +171,8 @@ fn load_and_measure<'a>(
         entry: EntryPoint { symbol: entry.symbol, offset: entry.text_offset },
         returned: measured.returned,
         cycles: measured.cycles,
-        counters: name_events(counters, measured.counters),
+        counters: measured.counters,
+        events: EventCounts { passes: measured.passes, refused: counters.refused().to_vec() },
         // Sent as it is if the counted call raises a signal.
         counts: if pass.is_some() { Counting::Impossible(NotCountable::Faulted) } else { Counting::NotAsked },
         findings: measured.findings,
@@ -317,12 +317,4 @@ fn note_running(function: u64, stack: &Range<usize>, buffers: &[BufferPlace]) {
         }
         facts.phase = Phase::Running;
     });
-}
-
-/// Puts the zygote's event numbers in place of the harness's.
-fn name_events(counters: &OpenCounters, readings: Vec<CounterReading>) -> Vec<CounterReading> {
-    readings
-        .into_iter()
-        .filter_map(|reading| Some(CounterReading { event: counters.event(reading.event)?, ..reading }))
-        .collect()
 }

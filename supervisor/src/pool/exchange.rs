@@ -5,18 +5,17 @@
 //! anything is allocated for them, and what is not a reply is described without repeating a byte of it.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 
-use actix_web::web::Bytes;
 use webrunner_protocol::codec;
 use webrunner_protocol::frame::{JobHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 use webrunner_protocol::reply::Reply;
 
+use super::Parcel;
 use super::examine;
 use super::readable::Readable;
-use crate::check::{Examination, Examined};
+use crate::check::Examined;
 
 /// Bytes most replies fit in.
 const USUAL_REPLY_BYTES: usize = 2048;
@@ -41,13 +40,8 @@ pub(super) enum Sent {
 ///
 /// # Errors
 /// If the socket fails other than by the worker's end.
-pub(super) async fn exchange(
-    socket: &Readable,
-    id: JobId,
-    job: &[u8],
-    object: &Bytes,
-    examination: Option<&Arc<Examination>>,
-) -> io::Result<Sent> {
+pub(super) async fn exchange(socket: &Readable, parcel: &Parcel<'_>) -> io::Result<Sent> {
+    let Parcel { id, encoded: job, object, examination } = *parcel;
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
     let mut parts = [IoSlice::new(&header), IoSlice::new(job), IoSlice::new(object)];

@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use webrunner_protocol::passes::{CYCLES, INSTRUCTIONS, PassCounts};
 use webrunner_protocol::plan::{ElementType, ReturnType};
 use webrunner_protocol::reply::{Gate, Returned};
 
-use super::{Report, Row, counted, counters, doubts, micros, number, truth};
+use super::{Report, Row, counted, counters, doubts, hardware, micros, number, truth};
 use crate::catalogue;
 use crate::summary::{Quality, Summary};
 
@@ -77,7 +78,7 @@ struct Absent<'a> {
 pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
     let measurement = report.measurement;
     // A checked measurement has samples; the summary of none at all is all zero.
-    let cycles = Summary::of(&measurement.cycles.isolated).or_else(|| Summary::of(&[0.0]));
+    let cycles = Summary::of(report.headline()).or_else(|| Summary::of(&[0.0]));
     let rows = report.rows();
     let truth = report.truth();
     let (in_force, missing): (Vec<_>, Vec<_>) =
@@ -197,8 +198,25 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
         "minus_empty_call": cycles.map(|cycles| cycles.median - samples.empty_call_cycles),
         "ticks_per_cycle": samples.ticks_per_cycle,
         "first_call_ticks": samples.first_call_ticks,
+        "passes": passes(report),
         "fill_seed": crate::request::FILL_SEED,
     })
+}
+
+/// How hardware events were counted.
+fn passes(report: &Report<'_>) -> Vec<Value> {
+    let describe = |pass: &PassCounts| {
+        let calling = |place| pass.per_call(place).map(|count| count.calling);
+        json!({
+            "events": pass.events.len(),
+            "rounds": pass.rounds,
+            "lost": pass.lost,
+            "repeats": pass.repeats,
+            "calling_cycles": calling(CYCLES),
+            "calling_instructions": calling(INSTRUCTIONS),
+        })
+    };
+    report.measurement.events.passes.iter().map(describe).collect()
 }
 
 /// What has no figure, with the reason. What one source lacks and another gives is not absent.
@@ -206,11 +224,12 @@ fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
     let events = counters::absent(report.measurement, &report.pool.events).into_iter();
     let counted = counted::absence(&report.measurement.counts)
         .map(|reason| Absent { name: counted::INSTRUCTIONS, reason: reason.into() });
+    let pmu = hardware::absent(report).into_iter().map(|(name, reason)| Absent { name, reason });
     let hardware =
         report.machine.no_counters.map(|reason| Absent { name: "*hardware*", reason: reason.into() });
     let events = events.map(|(name, reason)| Absent { name, reason: reason.into() });
     let has_no_figure = |absent: &Absent<'_>| rows.iter().all(|row| row.name != absent.name);
-    events.chain(counted).chain(hardware).filter(has_no_figure).collect()
+    events.chain(counted).chain(pmu).chain(hardware).filter(has_no_figure).collect()
 }
 
 /// Ratios of figures that are there; nothing is derived from what was not measured.
@@ -285,14 +304,17 @@ mod tests {
 
     #[test]
     fn the_answer_holds_what_was_asked_and_what_was_measured() {
-        let body = parsed(&Sample::new().cycles(&[100.0, 101.0, 102.0]).counted("Instructions", 4040, 10));
+        let body = parsed(&Sample::new().cycles(&[100.0, 101.0, 102.0]).pass(&[], 404));
         assert_eq!(body["schema"], 1);
         assert_eq!(body["kernel"], "blis.sdot");
         assert_eq!(body["parameters"]["n"], 1024);
         assert_eq!(body["results"][0]["name"], "Cycles");
         assert_eq!(body["results"][0]["value"], 101.0);
         assert_eq!(body["results"][0]["samples"], json!([100.0, 101.0, 102.0]));
-        assert_eq!(body["results"][1]["source"], "pmu");
+        assert_eq!(
+            body["results"][1],
+            json!({ "name": "Instructions", "unit": "instructions", "source": "pmu", "value": 404.0, "n": 60 })
+        );
         assert_eq!(body["derived"]["ipc"], 4.0);
         assert_eq!(body["derived"]["flop_per_cycle"], 2048.0 / 101.0);
         assert_eq!(body["quality"], "ok");
@@ -365,7 +387,9 @@ mod tests {
     #[test]
     fn forged_readings_of_unknown_events_are_passed_over() {
         let body = parsed(&Sample::new().forged(999));
-        assert_eq!(body["results"].as_array().unwrap().len(), 1);
+        let names: Vec<_> =
+            body["results"].as_array().unwrap().iter().map(|figure| &figure["name"]).collect();
+        assert_eq!(names, ["Cycles", "Instructions", "RetiredInstructions"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod counted;
 mod counters;
 mod csv;
 mod doubts;
+mod hardware;
 mod json;
 mod table;
 mod text;
@@ -35,6 +36,9 @@ use crate::summary::Summary;
 
 /// Source of figures by the clock-chain method.
 const TSC_CHAIN: &str = "tsc-chain";
+
+/// Source of figures by hardware counters.
+const PMU: &str = "pmu";
 
 /// A measured job with all that an answer may say about it.
 #[derive(Debug, Clone, Copy)]
@@ -115,28 +119,44 @@ impl<'a> Report<'a> {
     /// Everything measured, cycles first.
     fn rows(&self) -> Vec<Row<'a>> {
         let cycles = &self.measurement.cycles;
-        let isolated = series("Cycles", &cycles.isolated);
-        let throughput = series("ThroughputCycles", &cycles.throughput);
+        let by_clock =
+            series(if self.counts_cycles() { "TscCycles" } else { "Cycles" }, TSC_CHAIN, &cycles.isolated);
+        let by_counter = series("Cycles", PMU, &cycles.counted).filter(|_| self.counts_cycles());
+        let throughput = series("ThroughputCycles", TSC_CHAIN, &cycles.throughput);
         let counters = counters::counted(self.measurement, &self.pool.events).map(|counter| Row {
             name: &counter.event.name,
             unit: &counter.event.unit,
-            source: counter.source(),
+            source: "kernel",
             value: counter.per_call(),
             n: counter.reading.calls,
             spread: None,
             samples: None,
         });
-        isolated.into_iter().chain(throughput).chain(counters).chain(counted::rows(self)).collect()
+        let cycles = by_counter.into_iter().chain(by_clock).chain(throughput);
+        let kernel = cycles.chain(counters).chain(counted::rows(self));
+        kernel.chain(hardware::rows(self)).collect()
+    }
+
+    /// Whether a hardware counter gave the cycles of most rounds that count: they are the headline then.
+    fn counts_cycles(&self) -> bool {
+        let cycles = &self.measurement.cycles;
+        !cycles.counted.is_empty() && 2 * cycles.counted.len() >= cycles.isolated.len()
+    }
+
+    /// Samples of the headline.
+    fn headline(&self) -> &'a [f64] {
+        let cycles = &self.measurement.cycles;
+        if self.counts_cycles() { &cycles.counted } else { &cycles.isolated }
     }
 }
 
 /// Cycles of one kind, one sample a round; `None` where they were not measured.
-fn series<'a>(name: &'a str, samples: &'a [f64]) -> Option<Row<'a>> {
+fn series<'a>(name: &'a str, source: &'static str, samples: &'a [f64]) -> Option<Row<'a>> {
     let summary = Summary::of(samples)?;
     Some(Row {
         name,
         unit: "cycles",
-        source: TSC_CHAIN,
+        source,
         value: summary.median,
         n: summary.count as u64,
         spread: Some(summary),

@@ -53,7 +53,8 @@ async fn answer_job<'s>(
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
     let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(request)));
-    let call = asked.resolve(&state.catalogue)?;
+    let mut call = asked.resolve(&state.catalogue)?;
+    call.events = asked.selection(&service.facts().hardware)?;
     tally.of_kernel(call.kernel.full_name());
     note(request, &call, &client);
     service.admit_client(client)?;
@@ -71,7 +72,7 @@ async fn measure(
     format: Format,
     tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.work(), object.clone(), call.examination()).await?;
+    let finished = service.run(call.order(object.clone())).await?;
     tally.ran(&finished);
     let ended = Instant::now();
     if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
