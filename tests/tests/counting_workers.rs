@@ -9,14 +9,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::rt::System;
-use actix_web::web::Bytes;
 use webrunner::catalogue;
 use webrunner::cores;
 use webrunner::events::Selection;
 use webrunner::events::family::CpuModel;
 use webrunner::events::host::{CoreKind, HostEvents};
 use webrunner::machine::Machine;
-use webrunner::pool::{End, Launched, PoolConfig, ZygoteSettings};
+use webrunner::pool::{End, Launched, Order, PoolConfig, ZygoteSettings};
+use webrunner::reload::Live;
 use webrunner::service::Service;
 use webrunner_protocol::control::Isolation;
 use webrunner_protocol::events::{EncodedEvent, EventSet, OpenRefusal};
@@ -46,11 +46,13 @@ fn work() -> Work {
         effort: Effort::Standard,
         counts: false,
         fill_seed: 1,
+        checking: None,
     })
 }
 
-fn object() -> Bytes {
-    objects::read("good/chain1000.o").into()
+fn order(events: Option<EventSet>) -> Order {
+    let object = objects::read("good/chain1000.o").into();
+    Order { work: work(), object, events, examination: None }
 }
 
 /// A pool of one core whose workers count so many events. `None` where this host lets nobody count; says so.
@@ -64,6 +66,7 @@ fn launch(usual: usize) -> Option<Launched> {
         quick_cores: Vec::new(),
         queue_capacity: 16,
         deadline: Duration::from_secs(20),
+        jobs_per_zygote: 1000,
         zygote: ZygoteSettings {
             executable: executables::get().worker.clone(),
             require: Isolation::Best,
@@ -82,13 +85,13 @@ fn launch(usual: usize) -> Option<Launched> {
 /// A service without HTTP, whose pool runs.
 fn start(launched: Launched) -> Service {
     let catalogue = catalogue::load(None).expect("the kernels that are built in");
-    let service = Service::new(catalogue, Machine::gather(0), None);
+    let service = Service::new(Arc::new(Live::fixed(catalogue)), Machine::gather(0), None);
     service.open(launched);
     service
 }
 
 async fn measured(pool: &Service, events: Option<EventSet>) -> Measurement {
-    let finished = pool.run(work(), events, object()).await.expect("a worker");
+    let finished = pool.run(order(events)).await.expect("a worker");
     match finished.end {
         End::Measured(measurement) => *measurement,
         other => panic!("{other:?}"),
@@ -161,7 +164,7 @@ fn a_job_that_is_cancelled_while_its_worker_is_made_leaves_the_core_free() {
         let pool = start(launched);
         for _ in 0..3 {
             // Polled once, so that it stands in line, and dropped.
-            let job = pool.run(work(), Some(software(1)), object());
+            let job = pool.run(order(Some(software(1))));
             let mut job = pin!(job);
             let waits = poll_fn(|context| Poll::Ready(job.as_mut().poll(context).is_pending())).await;
             assert!(waits);
