@@ -212,3 +212,118 @@ fn said_instead(reply: &Reply) -> String {
         Outcome::Measured(_) | Outcome::Refused(_) | Outcome::Failed(_) => "the worker failed".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use actix_web::rt::System;
+    use webrunner_kernels::Catalogue;
+    use webrunner_protocol::codec;
+    use webrunner_protocol::counts::Counting;
+    use webrunner_protocol::limits::MAX_REPLY_BYTES;
+    use webrunner_protocol::reply::{
+        CycleSamples, EntryPoint, Findings, Gate, Measurement, Phases, Returned, WorkerFailure,
+    };
+
+    use super::*;
+
+    const JOB: JobId = JobId(7);
+
+    /// Outputs of `scopy` of no elements to speak of: whatever they are, they are as long as they should be.
+    fn examination() -> Arc<Examination> {
+        let binding = Catalogue::builtin().unwrap().get("scopy").unwrap().bind([("n", "4")]).unwrap();
+        Arc::new(Examination::of(binding, 1).unwrap())
+    }
+
+    fn measured(outputs: Outputs) -> Outcome {
+        Outcome::Measured(Box::new(Measurement {
+            entry: EntryPoint { symbol: None, offset: 0 },
+            returned: Returned { integer: 0, vector: 0 },
+            cycles: CycleSamples {
+                isolated: vec![1.0],
+                throughput: Vec::new(),
+                gate: Gate::Clean,
+                dropped: 0,
+                calls_per_round: 1,
+                overhead_cycles: 0.0,
+                empty_call_cycles: 0.0,
+                ticks_per_cycle: 1.0,
+                first_call_ticks: 1,
+            },
+            counters: Vec::new(),
+            counts: Counting::NotAsked,
+            findings: Findings::default(),
+            phases: Phases::default(),
+            outputs,
+        }))
+    }
+
+    fn reply(outcome: Outcome) -> Vec<u8> {
+        let body = codec::encode(&Reply { job: JOB, outcome }, MAX_REPLY_BYTES).unwrap();
+        [&ReplyHeader { reply_bytes: body.len() as u32 }.to_bytes()[..], &body].concat()
+    }
+
+    fn outputs(bytes: usize) -> Vec<u8> {
+        [&OutputsHeader { outputs_bytes: bytes as u32 }.to_bytes()[..], &vec![0; bytes]].concat()
+    }
+
+    /// What is made of a worker that says this and ends.
+    fn said(frames: &[Vec<u8>]) -> Sent {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(&frames.concat()).unwrap();
+        drop(theirs);
+        System::new().block_on(async {
+            let socket = Readable::new(OwnedFd::from(ours)).unwrap();
+            receive(&socket, JOB, &examination()).await.unwrap()
+        })
+    }
+
+    fn garbage_of(frames: &[Vec<u8>]) -> String {
+        match said(frames) {
+            Sent::Garbage { reason } => reason,
+            Sent::Reply(..) | Sent::Nothing => String::new(),
+        }
+    }
+
+    fn correctness(frames: &[Vec<u8>]) -> Option<Correctness> {
+        match said(frames) {
+            Sent::Reply(_, examined) => examined.map(|examined| examined.correctness),
+            Sent::Garbage { .. } | Sent::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn frames_out_of_order_of_other_lengths_or_too_many_are_no_answer() {
+        let right = examination().outputs_bytes();
+        let shown = || reply(measured(Outputs::Shown));
+        assert!(garbage_of(&[shown()]).contains("without the outputs"));
+        assert!(garbage_of(&[reply(measured(Outputs::NotAsked))]).contains("without the outputs"));
+        assert!(garbage_of(&[outputs(right)]).contains("without a reply"));
+        assert!(garbage_of(&[outputs(right), outputs(right), shown()]).contains("without a reply"));
+        assert!(garbage_of(&[outputs(right + 1), shown()]).contains("expected 56"));
+        assert!(garbage_of(&[outputs(right)[..20].to_vec()]).contains("claims 56 bytes and 10 came"));
+        assert!(garbage_of(&[outputs(right), reply(measured(Outputs::TooLong))]).contains("denies"));
+        assert!(garbage_of(&[outputs(right), shown(), outputs(right)]).contains("more followed"));
+        assert!(garbage_of(&[b"WRxx 012345".to_vec()]).contains("does not begin"));
+        assert!(garbage_of(&[reply(Outcome::Failed(WorkerFailure::Job)), vec![0]]).contains("more followed"));
+    }
+
+    #[test]
+    fn a_worker_that_says_nothing_or_fails_is_heard_as_ever() {
+        assert!(matches!(said(&[]), Sent::Nothing));
+        let failed = said(&[reply(Outcome::Failed(WorkerFailure::Job))]);
+        assert!(matches!(failed, Sent::Reply(reply, None) if matches!(reply.outcome, Outcome::Failed(_))));
+    }
+
+    #[test]
+    fn what_is_wrong_or_missing_is_told_beside_the_reply() {
+        let right = examination().outputs_bytes();
+        let wrong = correctness(&[outputs(right), reply(measured(Outputs::Shown))]);
+        assert!(matches!(wrong, Some(Correctness::Wrong { stage: Stage::Measured, .. })), "{wrong:?}");
+        let long = correctness(&[reply(measured(Outputs::TooLong))]);
+        assert!(matches!(&long, Some(Correctness::Unchecked { reason }) if reason.contains("too long")));
+    }
+}
