@@ -12,7 +12,8 @@
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
-//! - [`metrics`], [`telemetry`], [`operators`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`metrics`], [`telemetry`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
+//! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -24,6 +25,7 @@ pub mod commands;
 pub mod config;
 pub mod connections;
 pub mod cores;
+pub mod descriptors;
 pub mod envelope;
 pub mod fault;
 pub mod http_client;
@@ -35,6 +37,7 @@ pub mod operators;
 pub mod pool;
 pub mod problem;
 pub mod rate_limit;
+pub mod reload;
 pub mod render;
 pub mod request;
 pub mod request_id;
@@ -44,3 +47,4 @@ pub mod service;
 pub mod startup;
 pub mod summary;
 pub mod telemetry;
+pub mod tokens;

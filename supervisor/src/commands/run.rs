@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use actix_web::rt::System;
 use actix_web::web::Bytes;
@@ -16,6 +17,7 @@ use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::pool::{Finished, Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
+use crate::reload::Live;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
 use crate::request_id::RequestId;
@@ -29,7 +31,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     // One job needs no second place to run.
     let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool, 1)? };
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
-    let service = Service::new(catalogue.clone(), machine, None);
+    let service = Service::new(Arc::new(Live::fixed(catalogue.clone())), machine, None);
     let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;
     std::io::stdout().write_all(&text).map_err(|error| Failure::of(&error))
 }

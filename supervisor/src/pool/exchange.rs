@@ -26,8 +26,10 @@ const USUAL_REPLY_BYTES: usize = 2048;
 pub(super) enum Sent {
     /// One reply that can be true, and what came of its check if there was one.
     Reply(Box<Reply>, Option<Examined>),
-    /// Nothing.
+    /// Nothing, though it took the job.
     Nothing,
+    /// Nothing, and it ended before it had taken all of the job: nothing of the object has run.
+    NotTaken,
     /// Something else.
     Garbage {
         /// What was wrong with it.
@@ -49,42 +51,57 @@ pub(super) async fn exchange(
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
     let mut parts = [IoSlice::new(&header), IoSlice::new(job), IoSlice::new(object)];
-    if let Err(error) = socket.send(&mut parts).await
-        && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-    {
-        return Err(error);
+    let sent = match socket.send(&mut parts).await {
+        Ok(()) => true,
+        Err(error) if is_end(&error) => false,
+        Err(error) => return Err(error),
+    };
+    if let Some(examination) = examination {
+        return Ok(match examine::receive(socket, id, examination).await? {
+            Sent::Nothing if !sent => Sent::NotTaken,
+            came => came,
+        });
     }
-    match examination {
-        None => receive(socket, id).await,
-        Some(examination) => examine::receive(socket, id, examination).await,
-    }
+    let (bytes, read_all) = receive(socket).await?;
+    Ok(match bytes.as_slice() {
+        [] if !(sent && read_all) => Sent::NotTaken,
+        bytes => judge(bytes, id),
+    })
 }
 
-async fn receive(socket: &Readable, id: JobId) -> io::Result<Sent> {
-    const LONGEST: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
+/// Whether the other side is gone, as far as an error tells.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// Most bytes that can be a reply.
+const LONGEST: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
+
+/// Takes bytes until end of file, or one more than can be a reply; and whether the worker had read all it was sent.
+async fn receive(socket: &Readable) -> io::Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::with_capacity(USUAL_REPLY_BYTES);
     loop {
         if bytes.len() == bytes.capacity() {
             bytes.reserve(bytes.len());
         }
         match socket.receive(&mut bytes).await {
-            Ok(0) => break,
-            Ok(_) if bytes.len() > LONGEST => {
-                return Ok(Sent::Garbage { reason: format!("it sent more than {LONGEST} bytes") });
-            }
+            Ok(0) => return Ok((bytes, true)),
+            Ok(_) if bytes.len() > LONGEST => return Ok((bytes, true)),
             Ok(_) => {}
             // Unread job bytes turn the close into a reset.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) if is_end(&error) => return Ok((bytes, false)),
             Err(error) => return Err(error),
         }
     }
-    Ok(judge(&bytes, id))
 }
 
 /// Decides what the bytes are.
 fn judge(bytes: &[u8], id: JobId) -> Sent {
     if bytes.is_empty() {
         return Sent::Nothing;
+    }
+    if bytes.len() > LONGEST {
+        return Sent::Garbage { reason: format!("it sent more than {LONGEST} bytes") };
     }
     match parse(bytes, id) {
         Ok(reply) => Sent::Reply(Box::new(reply), None),

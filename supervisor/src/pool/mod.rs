@@ -7,16 +7,20 @@
 //! # Layout
 //!
 //! - `zygote`: the process that forks, and the messages with it.
+//! - `launcher`: the thread that starts zygotes.
 //! - `slot`: one core: its waiting workers and the one that runs.
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
+//! - `backoff`: when to try again what keeps failing.
 //! - `queue`: who gets a worker next.
 //! - `readable`: a socket that is waited on for reading only.
 //! - `exchange`: the conversation with a worker. `examine`: the longer one where its outputs are checked.
 //! - `outcome`: what is said about a job that has ended.
 
+mod backoff;
 mod examine;
 mod exchange;
 mod keeper;
+mod launcher;
 mod outcome;
 mod queue;
 mod readable;
@@ -39,9 +43,10 @@ use webrunner_protocol::limits::MAX_JOB_BYTES;
 use webrunner_protocol::reply::{Outcome, Reply};
 
 use self::exchange::Sent;
+use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
-use self::queue::{Need, Queue};
-use self::slot::Worker;
+use self::queue::{Lease, Need, Queue};
+use self::slot::{Slot, Worker};
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
 use crate::check::{Examination, Examined};
 use crate::metrics::PoolMetrics;
@@ -57,6 +62,8 @@ pub struct PoolConfig {
     pub queue_capacity: usize,
     /// Wall-clock time a job may take from the moment a worker takes it.
     pub deadline: Duration,
+    /// Jobs a zygote serves before it is renewed.
+    pub jobs_per_zygote: u64,
     /// What zygotes are started with.
     pub zygote: ZygoteSettings,
 }
@@ -74,6 +81,7 @@ impl PoolConfig {
 pub struct Launched {
     config: PoolConfig,
     zygotes: Vec<Zygote>,
+    launcher: Launcher,
     facts: Facts,
 }
 
@@ -83,10 +91,9 @@ impl Launched {
     /// # Errors
     /// The first that could not be started; the others are ended.
     pub fn launch(config: PoolConfig) -> Result<Self, LaunchError> {
-        let zygotes = config
-            .lanes()
-            .map(|(core, lane)| Zygote::launch(&config.zygote, core, lane))
-            .collect::<Result<Vec<_>, _>>()?;
+        let launcher = Launcher::start(config.zygote.clone())?;
+        let zygotes =
+            config.lanes().map(|(core, lane)| launcher.launch(core, lane)).collect::<Result<Vec<_>, _>>()?;
         let (layers, events) = match zygotes.first() {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
@@ -98,7 +105,7 @@ impl Launched {
             layers,
             events,
         };
-        Ok(Self { config, zygotes, facts })
+        Ok(Self { config, zygotes, launcher, facts })
     }
 
     /// What the pool will be.
@@ -140,6 +147,19 @@ pub struct Gauges {
     pub zygotes: usize,
 }
 
+/// A core's zygote.
+#[derive(Debug, Clone, Copy)]
+pub struct ZygoteFacts {
+    /// The core.
+    pub core: CoreId,
+    /// How many there have been on this core, this one included.
+    pub generation: u64,
+    /// Jobs its workers were given.
+    pub jobs: u64,
+    /// Whether it is there, or gone and yet to be replaced.
+    pub up: bool,
+}
+
 /// How one slot is.
 #[derive(Debug, Clone, Copy)]
 pub struct SlotView {
@@ -163,6 +183,9 @@ pub struct Pool {
     deadline: Duration,
 }
 
+/// Workers that a job is given to, should they end before they take it.
+const ATTEMPTS: usize = 3;
+
 /// How long to wait for the zygote's word about a worker that ended without a reply.
 const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(2);
 
@@ -174,11 +197,11 @@ impl Pool {
     /// Takes over the zygotes and has workers forked. To be called on a thread with a `LocalSet` or actix runtime.
     #[must_use]
     pub fn start(launched: Launched, metrics: Rc<PoolMetrics>) -> Self {
-        let Launched { config, zygotes, facts } = launched;
+        let Launched { config, zygotes, launcher, facts } = launched;
         let lanes: Vec<_> = config.lanes().collect();
         let queue = Rc::new(RefCell::new(Queue::new(&lanes, config.queue_capacity, metrics)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
-            keeper::start(&queue, index, config.zygote.clone(), zygote);
+            keeper::start(&queue, index, launcher.clone(), config.jobs_per_zygote, zygote);
         }
         Self { queue, facts: Rc::new(facts), deadline: config.deadline }
     }
@@ -198,12 +221,9 @@ impl Pool {
         let job = new_job(checked(work, examination.as_deref()))?;
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
-        let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
-        let taken = Instant::now();
         let mut examined = None;
-        let end = self
-            .converse(lease.worker(), job.id, &encoded, &object, examination.as_ref(), &mut examined)
-            .await;
+        let (mut lease, taken, end) =
+            self.give(&job, &encoded, &object, examination.as_ref(), &mut examined).await?;
         let ran = taken.elapsed();
         let exit = if matches!(end, Ok(End::Measured(_))) && (is_patient(&job.work) || examined.is_some()) {
             // The next worker may be forked meanwhile.
@@ -219,7 +239,27 @@ impl Pool {
         Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, exit, examined })
     }
 
-    /// Talks to the worker until the job has ended one way or another.
+    /// Gives the job to a worker, or to another where that has ended before it took the job, and hears how it ended.
+    async fn give(
+        &self,
+        job: &Job,
+        encoded: &[u8],
+        object: &Bytes,
+        examination: Option<&Arc<Examination>>,
+        examined: &mut Option<Examined>,
+    ) -> Result<(Lease, Instant, Result<End, RunError>), RunError> {
+        for _ in 0..ATTEMPTS {
+            let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
+            let taken = Instant::now();
+            let end = self.converse(lease.worker(), job.id, encoded, object, examination, examined).await;
+            if let Some(end) = end.transpose() {
+                return Ok((lease, taken, end));
+            }
+        }
+        Err(RunError::NoWorker { reason: format!("{ATTEMPTS} workers ended before they took the job") })
+    }
+
+    /// Talks to the worker until the job has ended one way or another; nothing if it never began.
     async fn converse(
         &self,
         worker: &mut Worker,
@@ -228,16 +268,17 @@ impl Pool {
         object: &Bytes,
         examination: Option<&Arc<Examination>>,
         examined: &mut Option<Examined>,
-    ) -> Result<End, RunError> {
+    ) -> Result<Option<End>, RunError> {
         let exchange = exchange::exchange(&worker.socket, id, job, object, examination);
         match timeout(self.deadline, exchange).await {
-            Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
+            Err(_) => Ok(Some(End::TimeLimit { limit: self.deadline })),
             Ok(Ok(Sent::Reply(reply, came))) => {
                 *examined = came;
-                Ok(end_of(*reply))
+                Ok(Some(end_of(*reply)))
             }
-            Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),
-            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await,
+            Ok(Ok(Sent::Garbage { reason })) => Ok(Some(End::Violation { reason })),
+            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await.map(Some),
+            Ok(Ok(Sent::NotTaken)) => Ok(None),
             Ok(Err(error)) => {
                 Err(RunError::NoWorker { reason: format!("the worker's socket failed: {error}") })
             }
@@ -268,6 +309,19 @@ impl Pool {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Which zygotes there are.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<ZygoteFacts> {
+        let queue = self.queue.borrow();
+        let facts = |slot: &Slot| ZygoteFacts {
+            core: slot.core,
+            generation: slot.generation().0,
+            jobs: slot.jobs(),
+            up: slot.has_zygote(),
+        };
+        queue.slots.iter().map(facts).collect()
     }
 
     /// How the pool is doing.
