@@ -32,6 +32,8 @@ enum Frame {
     Outputs(Vec<u8>),
     Reply(Box<Reply>),
     End,
+    /// The end, by a worker that had not read all it was sent.
+    Unread,
     Garbage(String),
 }
 
@@ -49,12 +51,15 @@ pub(super) async fn receive(
         Frame::Outputs(outputs) => outputs,
         Frame::Reply(reply) => return conversation.last(reply).await,
         Frame::End => return Ok(Sent::Nothing),
+        Frame::Unread => return Ok(Sent::NotTaken),
         Frame::Garbage(reason) => return Ok(Sent::Garbage { reason }),
     };
     let correctness = examination.judge(Stage::Measured, 0, measured).await;
     let reply = match conversation.next().await? {
         Frame::Reply(reply) => reply,
-        Frame::End | Frame::Outputs(_) => return Ok(garbage("outputs came without a reply")),
+        Frame::End | Frame::Unread | Frame::Outputs(_) => {
+            return Ok(garbage("outputs came without a reply"));
+        }
         Frame::Garbage(reason) => return Ok(Sent::Garbage { reason }),
     };
     let Outcome::Measured(measurement) = &reply.outcome else {
@@ -111,7 +116,7 @@ impl Conversation<'_> {
                     examined.correctness = no_outputs(examined.correctness, stage, said_instead(&fault));
                     break;
                 }
-                Frame::End => {
+                Frame::End | Frame::Unread => {
                     let reason = "the process ended".to_owned();
                     examined.correctness = no_outputs(examined.correctness, stage, reason);
                     break;
@@ -135,7 +140,7 @@ impl Conversation<'_> {
         // A worker that waits for a challenge reads that there is none.
         let _ = rustix::net::shutdown(self.socket, Shutdown::Write);
         match self.next().await? {
-            Frame::End => Ok(Sent::Reply(reply, examined)),
+            Frame::End | Frame::Unread => Ok(Sent::Reply(reply, examined)),
             Frame::Outputs(_) | Frame::Reply(_) | Frame::Garbage(_) => {
                 Ok(garbage("more followed its last frame"))
             }
@@ -145,9 +150,12 @@ impl Conversation<'_> {
     async fn next(&self) -> io::Result<Frame> {
         let mut header = [0; ReplyHeader::BYTES];
         match self.fill(&mut header).await? {
-            0 => return Ok(Frame::End),
-            ReplyHeader::BYTES => {}
-            some => return Ok(Frame::Garbage(format!("it sent {some} bytes, fewer than a frame's header"))),
+            (0, true) => return Ok(Frame::Unread),
+            (0, false) => return Ok(Frame::End),
+            (ReplyHeader::BYTES, _) => {}
+            (some, _) => {
+                return Ok(Frame::Garbage(format!("it sent {some} bytes, fewer than a frame's header")));
+            }
         }
         let Ok(announced) = Announced::parse(&header) else {
             return Ok(Frame::Garbage("what it sent does not begin like a frame".to_owned()));
@@ -163,7 +171,7 @@ impl Conversation<'_> {
             }
         };
         let mut body = vec![0; len];
-        let came = self.fill(&mut body).await?;
+        let (came, _) = self.fill(&mut body).await?;
         if came != len {
             return Ok(Frame::Garbage(format!("its frame claims {len} bytes and {came} came")));
         }
@@ -175,8 +183,9 @@ impl Conversation<'_> {
         })
     }
 
-    /// Fills `space`, or as much of it as comes before the end of the stream.
-    async fn fill(&self, space: &mut [u8]) -> io::Result<usize> {
+    /// Fills `space`, or as much of it as comes before the end of the stream; gives how much, and whether the end came with
+    /// something of ours unread.
+    async fn fill(&self, space: &mut [u8]) -> io::Result<(usize, bool)> {
         let mut have = 0;
         while have < space.len() {
             let read = self.socket.when_readable(|socket| {
@@ -185,12 +194,12 @@ impl Conversation<'_> {
             match read.await {
                 Ok(0) => break,
                 Ok(count) => have += count,
-                // Unread job bytes turn the close into a reset.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                // Unread bytes turn the close into a reset.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok((have, true)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(have)
+        Ok((have, false))
     }
 }
 
@@ -272,7 +281,11 @@ mod tests {
 
     /// What is made of a worker that says this and ends.
     fn said(frames: &[Vec<u8>]) -> Sent {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        hear(ours, theirs, frames)
+    }
+
+    fn hear(ours: UnixStream, mut theirs: UnixStream, frames: &[Vec<u8>]) -> Sent {
         theirs.write_all(&frames.concat()).unwrap();
         drop(theirs);
         System::new().block_on(async {
@@ -284,14 +297,14 @@ mod tests {
     fn garbage_of(frames: &[Vec<u8>]) -> String {
         match said(frames) {
             Sent::Garbage { reason } => reason,
-            Sent::Reply(..) | Sent::Nothing => String::new(),
+            Sent::Reply(..) | Sent::Nothing | Sent::NotTaken => String::new(),
         }
     }
 
     fn correctness(frames: &[Vec<u8>]) -> Option<Correctness> {
         match said(frames) {
             Sent::Reply(_, examined) => examined.map(|examined| examined.correctness),
-            Sent::Garbage { .. } | Sent::Nothing => None,
+            Sent::Garbage { .. } | Sent::Nothing | Sent::NotTaken => None,
         }
     }
 
@@ -314,6 +327,9 @@ mod tests {
     #[test]
     fn a_worker_that_says_nothing_or_fails_is_heard_as_ever() {
         assert!(matches!(said(&[]), Sent::Nothing));
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.write_all(b"a job").unwrap();
+        assert!(matches!(hear(ours, theirs, &[]), Sent::NotTaken));
         let failed = said(&[reply(Outcome::Failed(WorkerFailure::Job))]);
         assert!(matches!(failed, Sent::Reply(reply, None) if matches!(reply.outcome, Outcome::Failed(_))));
     }
