@@ -34,9 +34,9 @@ use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage, WorkerP
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
-use webrunner_protocol::reply::{Outcome, Reply};
 
 use self::exchange::Sent;
+pub use self::exchange::parse_reply;
 pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Need, Queue};
 use self::slot::Worker;
@@ -183,7 +183,7 @@ impl Pool {
     ) -> Result<End, RunError> {
         match timeout(self.deadline, exchange::exchange(&worker.socket, id, job, object)).await {
             Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
-            Ok(Ok(Sent::Reply(reply))) => Ok(end_of(*reply)),
+            Ok(Ok(Sent::Reply(reply))) => Ok(End::of(*reply)),
             Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),
             Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await,
             Ok(Err(error)) => {
@@ -248,15 +248,6 @@ fn need(work: &Work) -> Need {
             Need { profile: WorkerProfile::Plain, quiet: false }
         }
         Work::Kernel(_) => Need { profile: WorkerProfile::Counting, quiet: true },
-    }
-}
-
-fn end_of(reply: Reply) -> End {
-    match reply.outcome {
-        Outcome::Measured(measurement) => End::Measured(measurement),
-        Outcome::Refused(refusal) => End::Refused(refusal),
-        Outcome::Faulted(fault) => End::Faulted(fault),
-        Outcome::Failed(failure) => End::Failed(failure),
     }
 }
 
