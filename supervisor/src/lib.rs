@@ -11,6 +11,7 @@
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`machine`]: what this host is.
+//! - [`doctor`]: what this host offers, and whether known functions measure right on it; [`progress`]: how far it has come.
 //! - [`metrics`], [`telemetry`], [`connections`]: what operators see and what keeps peers honest.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -21,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod connections;
 pub mod cores;
+pub mod doctor;
 pub mod envelope;
 pub mod fault;
 pub mod machine;
@@ -28,6 +30,7 @@ pub mod metrics;
 pub mod negotiate;
 pub mod pool;
 pub mod problem;
+pub mod progress;
 pub mod rate_limit;
 pub mod render;
 pub mod request;

@@ -28,7 +28,7 @@ use crate::service::Service;
 use crate::telemetry::AccessLog;
 
 /// Most connections at a time; each may hold one body.
-const MAX_CONNECTIONS: usize = 256;
+pub(crate) const MAX_CONNECTIONS: usize = 256;
 
 /// Connections the kernel completes ahead of us.
 const BACKLOG: i32 = 1024;

@@ -1,5 +1,6 @@
 //! What each command of the program does, and how it ends: 0, 1 for what went wrong, 2 for a wrong command line.
 
+mod doctor;
 mod kernels;
 mod run;
 mod serve;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::serve(args),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Kernels(args)) => kernels::kernels(&args),
+        Some(Command::Doctor(args)) => doctor::doctor(args),
     });
     let (code, message) = match result {
         Ok(()) => return ExitCode::SUCCESS,
@@ -79,7 +81,8 @@ fn usage_line(message: &str) -> String {
     format!("{}; --help tells more", words.join(" "))
 }
 
-fn chain(error: &dyn Error) -> String {
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
