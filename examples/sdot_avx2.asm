@@ -1,8 +1,8 @@
 ; float sdot(size_t n, const float* x, size_t incx, const float* y, size_t incy)
 ;
 ; A dot product as fast as two 256-bit loads a cycle allow, for n a multiple of 64 and both strides 1: 64 elements take
-; 16 loads, so 8 cycles, and eight sums keep additions from waiting for each other. n = 1024 takes 128 cycles back to
-; back on cores with two such loads a cycle. It executes 20 * (n / 64) + 21 instructions.
+; 16 loads, so 8 cycles, and eight sums keep additions from waiting for each other. On cores with two such loads a
+; cycle, 1024 elements more take 128 cycles more. It executes 20 * (n / 64) + 21 instructions.
 ;
 ;     nasm -f elf64 sdot_avx2.asm
         bits    64

@@ -66,6 +66,12 @@ impl Series {
         Summary::median_of(&self.cycles()).unwrap_or(f64::NAN)
     }
 
+    /// Median of their cycles back to back; NaN if there are none.
+    pub(super) fn throughput(&self) -> f64 {
+        let cycles: Vec<f64> = self.accepted.iter().filter_map(|answer| answer.throughput).collect();
+        Summary::median_of(&cycles).unwrap_or(f64::NAN)
+    }
+
     /// Whether four of five were accepted.
     pub(super) fn is_steady(&self) -> bool {
         self.asked > 0 && 5 * self.accepted.len() >= 4 * self.asked as usize

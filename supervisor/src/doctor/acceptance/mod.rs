@@ -82,6 +82,6 @@ pub async fn measure(service: &Service, runs: u32) -> Vec<Row> {
     items::linearity(&mut laboratory, &mut rows).await;
     items::instructions(&mut laboratory, &mut rows).await;
     items::hostile_timing(&mut laboratory, &mut rows).await;
-    items::throughput(service, &sdot, &mut rows);
+    items::throughput(&mut laboratory, &sdot, &mut rows).await;
     rows
 }
