@@ -13,6 +13,7 @@
 //! - [`specification`]: kernel XML, up to the calls it allows.
 //! - [`memory`]: how much a check may allocate.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod frame;
 pub mod memory;

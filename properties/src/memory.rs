@@ -1,5 +1,7 @@
 //! How much memory a parser takes for some input, and that it stays under its limit.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use allocation_counter::measure;
 
 /// Runs `parse` and holds all it allocates against `limit`, in bytes; what it frees again is not taken off.
@@ -10,9 +12,11 @@ use allocation_counter::measure;
 /// If more was allocated.
 pub fn within<T>(limit: u64, what: &str, parse: impl FnOnce() -> T) -> T {
     let mut result = None;
-    let used = measure(|| result = Some(parse())).bytes_total;
+    // A panic must not pass through `measure`, which would count on a level deeper for ever after.
+    let used = measure(|| result = Some(catch_unwind(AssertUnwindSafe(parse)))).bytes_total;
+    let result = result.expect("the closure has run").unwrap_or_else(|panic| resume_unwind(panic));
     assert!(used <= limit, "{what} allocated {used} bytes, the limit is {limit}");
-    result.expect("the closure has run")
+    result
 }
 
 #[cfg(test)]
@@ -25,6 +29,15 @@ mod tests {
     #[should_panic(expected = "growing allocated")]
     fn what_is_freed_again_counts() {
         within(1000, "growing", || (0..11).for_each(|_| drop(black_box(vec![0_u8; 100]))));
+    }
+
+    #[test]
+    fn a_panic_passes_and_counting_goes_on() {
+        for _ in 0..100 {
+            let failed = catch_unwind(|| within(100, "a panic", || panic!("as it should")));
+            assert_eq!(failed.unwrap_err().downcast_ref(), Some(&"as it should"));
+        }
+        assert_eq!(within(100, "a vector", || black_box(vec![0_u8; 100])).len(), 100);
     }
 
     #[test]

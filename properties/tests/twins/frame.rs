@@ -29,7 +29,7 @@ fn every_seed_is_a_frame_of_the_protocol_as_it_is() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn a_bent_frame_is_refused_or_becomes_an_answer(seed in any::<Index>(), mutations in mutations()) {

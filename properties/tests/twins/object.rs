@@ -34,7 +34,7 @@ fn every_other_object_is_refused_or_another_reader_agrees() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6000))]
+    #![proptest_config(ProptestConfig::with_cases(30_000))]
 
     #[test]
     fn a_bent_object_is_refused_or_another_reader_agrees(seed in any::<Index>(), mutations in mutations()) {

@@ -18,7 +18,7 @@ fn seeds_are_queries_good_and_bad() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn a_bent_query_is_refused_or_makes_a_job(seed in any::<Index>(), mutations in mutations()) {

@@ -22,7 +22,7 @@ fn every_built_in_specification_passes() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(6000))]
 
     #[test]
     fn a_bent_specification_is_refused_or_makes_calls(seed in any::<Index>(), mutations in mutations()) {

@@ -17,6 +17,9 @@ use crate::summary::{Quality, Summary};
 /// Longest that one series may take; what is done by then is what counts.
 const SERIES_LIMIT: Duration = Duration::from_secs(6);
 
+/// Longest that all series may take together; after that each function is still asked once.
+const LIMIT: Duration = Duration::from_secs(50);
+
 /// Query of functions that take no arguments and are not counted.
 pub(super) const CHAIN: &str = "kernel=playground&_counts=no";
 
@@ -25,6 +28,7 @@ pub(super) struct Laboratory<'a> {
     pub(super) service: &'a Service,
     pub(super) runs: u32,
     pub(super) progress: Progress,
+    until: Instant,
 }
 
 /// What the bounds need of one answer.
@@ -83,7 +87,12 @@ impl Series {
     }
 }
 
-impl Laboratory<'_> {
+impl<'a> Laboratory<'a> {
+    /// A laboratory whose time runs from now.
+    pub(super) fn open(service: &'a Service, runs: u32) -> Self {
+        Self { service, runs, progress: Progress::start(), until: Instant::now() + LIMIT }
+    }
+
     /// Measures a function once.
     ///
     /// # Errors
@@ -119,7 +128,7 @@ impl Laboratory<'_> {
         object: &Bytes,
         runs: u32,
     ) -> Result<Series, Problem> {
-        let until = Instant::now() + SERIES_LIMIT;
+        let until = self.until.min(Instant::now() + SERIES_LIMIT);
         let mut series = Series::default();
         while series.asked < runs && (series.asked == 0 || Instant::now() < until) {
             self.progress.say(&format!("measuring {what}: {} of {runs}", series.asked + 1));

@@ -2,7 +2,7 @@
 //!
 //! Each [`Row`] has a figure, its bound and a verdict. What this host cannot show is skipped with the reason and is no
 //! failure. Two parts of the list need the harness taken apart and are left to its own tests: that a slowed clock loop
-//! flags the answer (`worker/tests/measure.rs`), and that single steps and block counts agree (`worker/tests/count/`).
+//! spoils its round (`worker/src/measure/round.rs`), and that single steps and block counts agree (`worker/tests/count/`).
 
 mod hog;
 mod items;
@@ -12,7 +12,6 @@ mod statistics;
 
 use self::laboratory::Laboratory;
 use crate::problem::Problem;
-use crate::progress::Progress;
 use crate::service::Service;
 
 /// Whether a figure is within its bound.
@@ -72,7 +71,7 @@ impl Row {
 
 /// Measures everything; `runs` times where a spread is judged.
 pub async fn measure(service: &Service, runs: u32) -> Vec<Row> {
-    let mut laboratory = Laboratory { service, runs, progress: Progress::start() };
+    let mut laboratory = Laboratory::open(service, runs);
     let mut rows = Vec::new();
     let adds = items::chains(&mut laboratory, &mut rows).await;
     items::slopes(&mut laboratory, &adds, &mut rows).await;
