@@ -25,24 +25,31 @@ const RELA: [Field; 4] = [(0, 8), (8, 4), (12, 4), (16, 8)];
 
 /// The fields of an object, as far as its own numbers lead to them.
 pub fn fields(bytes: &[u8]) -> Vec<Field> {
-    let mut fields = HEADER.to_vec();
-    let (table, count) = (number(bytes, 40, 8), number(bytes, 60, 2));
-    for index in 0..count.min(64) {
-        let Some(header) = table.checked_add(64 * index).filter(|at| *at < bytes.len()) else { break };
-        fields.extend(SECTION.map(|(at, width)| (header + at, width)));
-        let (kind, offset, size) =
-            (number(bytes, header + 4, 4), number(bytes, header + 24, 8), number(bytes, header + 32, 8));
-        let layout: &[Field] = match kind {
-            2 => &SYMBOL,
-            4 => &RELA,
-            _ => continue,
-        };
-        for entry in 0..(size / 24).min(64) {
-            let Some(entry) = offset.checked_add(24 * entry).filter(|at| *at < bytes.len()) else { break };
-            fields.extend(layout.iter().map(|(at, width)| (entry + at, *width)));
-        }
+    let headers = headers(bytes).into_iter();
+    let of_headers = headers.flat_map(|header| SECTION.map(|(at, width)| (header + at, width)));
+    let of_entries = [(2, &SYMBOL[..]), (4, &RELA[..])].into_iter().flat_map(|(kind, layout)| {
+        let entries = entries(bytes, kind).into_iter();
+        entries.flat_map(|entry| layout.iter().map(move |(at, width)| (entry + at, *width)))
+    });
+    HEADER.into_iter().chain(of_headers).chain(of_entries).collect()
+}
+
+/// Where the entries of the sections of this type begin.
+pub fn entries(bytes: &[u8], kind: usize) -> Vec<usize> {
+    let mut found = Vec::new();
+    for header in headers(bytes).into_iter().filter(|header| number(bytes, header + 4, 4) == kind) {
+        let (offset, size) = (number(bytes, header + 24, 8), number(bytes, header + 32, 8));
+        let places = (0..(size / 24).min(64)).filter_map(|entry| offset.checked_add(24 * entry));
+        found.extend(places.take_while(|at| *at < bytes.len()));
     }
-    fields
+    found
+}
+
+/// Where the section headers begin.
+fn headers(bytes: &[u8]) -> Vec<usize> {
+    let (table, count) = (number(bytes, 40, 8), number(bytes, 60, 2));
+    let places = (0..count.min(64)).filter_map(|index| table.checked_add(64 * index));
+    places.take_while(|at| *at < bytes.len()).collect()
 }
 
 /// A little-endian number; 0 where there is none.

@@ -33,6 +33,43 @@ fn every_other_object_is_refused_or_another_reader_agrees() {
     assert!(results.iter().any(Result::is_ok) && results.iter().any(Result::is_err));
 }
 
+/// Beside the common ones, relocation types are rare in what tools write, and rarer still in what chance makes.
+#[test]
+fn every_relocation_type_writes_what_another_reader_works_out() {
+    const ADDENDS: [i64; 14] = [
+        -4,
+        0,
+        1,
+        127,
+        128,
+        -129,
+        0x7fff,
+        0x8000,
+        -0x8001,
+        0x7fff_ffff,
+        -0x8000_0000,
+        0xffff_ffff,
+        i64::MAX,
+        i64::MIN,
+    ];
+    let path = "tests/objects/good/relocations_gas.o";
+    let seed = SEEDS.iter().find(|seed| seed.path.ends_with(path)).unwrap();
+    let symbols = elf::entries(&seed.bytes, 2).len() as u32;
+    let (mut taken, mut refused) = (0, 0);
+    for entry in elf::entries(&seed.bytes, 4) {
+        for (kind, symbol) in (0..48_u32).flat_map(|kind| (0..symbols).map(move |symbol| (kind, symbol))) {
+            for addend in ADDENDS {
+                let mut bytes = seed.bytes.clone();
+                bytes[entry + 8..entry + 12].copy_from_slice(&kind.to_le_bytes());
+                bytes[entry + 12..entry + 16].copy_from_slice(&symbol.to_le_bytes());
+                bytes[entry + 16..entry + 24].copy_from_slice(&addend.to_le_bytes());
+                *if check(&bytes).is_ok() { &mut taken } else { &mut refused } += 1;
+            }
+        }
+    }
+    assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(30_000))]
 
