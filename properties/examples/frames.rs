@@ -4,11 +4,15 @@
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::System;
-use webrunner::pool::{End, Launched, Pool, PoolConfig, ZygoteSettings};
+use webrunner::machine::Machine;
+use webrunner::pool::{End, Launched, PoolConfig, ZygoteSettings};
+use webrunner::reload::Live;
 use webrunner::request::RunRequest;
+use webrunner::service::Service;
 use webrunner_kernels::Catalogue;
 use webrunner_properties::frame::{JOB, QUERY};
 use webrunner_protocol::codec;
@@ -41,22 +45,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         quick_cores: Vec::new(),
         queue_capacity: 1,
         deadline: Duration::from_secs(10),
+        jobs_per_zygote: 1000,
         zygote,
     };
     System::new().block_on(async {
-        let pool = Pool::start(Launched::launch(config)?);
+        let service = Service::new(Arc::new(Live::fixed(Catalogue::builtin()?)), Machine::gather(0), None);
+        service.open(Launched::launch(config)?);
         for (name, object, options) in JOBS {
-            let end = run(&pool, object, options).await?;
+            let end = run(&service, object, options).await?;
             write(name, &reply_frame(outcome(end).ok_or_else(|| format!("{object}: no reply"))?)?)?;
         }
         Ok(())
     })
 }
 
-async fn run(pool: &Pool, object: &str, options: &str) -> Result<End, Box<dyn Error>> {
+async fn run(service: &Service, object: &str, options: &str) -> Result<End, Box<dyn Error>> {
     let catalogue = Catalogue::builtin()?;
     let query = format!("{QUERY}{options}");
-    let work = RunRequest::from_query(&query)?.resolve(&catalogue)?.work();
+    let call = RunRequest::from_query(&query)?.resolve(&catalogue)?;
+    let work = call.work();
     let object = fs::read(object)?;
     let job = codec::encode(&Job { id: JOB, layout_seed: 1, work: work.clone() }, MAX_JOB_BYTES)?;
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 };
@@ -65,7 +72,7 @@ async fn run(pool: &Pool, object: &str, options: &str) -> Result<End, Box<dyn Er
     write("fork", &codec::encode(&fork, MAX_CONTROL_BYTES)?)?;
     let forked = ZygoteReport::Forked { worker: WorkerId(1), ended: None };
     write("forked", &codec::encode(&forked, MAX_CONTROL_BYTES)?)?;
-    Ok(pool.run(work, object.into()).await?.end)
+    Ok(service.run(work, object.into(), call.examination()).await?.end)
 }
 
 fn outcome(end: End) -> Option<Outcome> {

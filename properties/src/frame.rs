@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use webrunner::machine::Machine;
-use webrunner::pool::{self, End, Facts};
+use webrunner::pool::{End, Facts};
 use webrunner::problem::Problem;
 use webrunner::render::{self, Report, Run};
 use webrunner::request::{Call, RunRequest};
@@ -42,15 +42,14 @@ static CALL: LazyLock<Call<'_>> = LazyLock::new(|| {
     RunRequest::from_query(QUERY).and_then(|request| request.resolve(&CATALOGUE)).expect("a good query")
 });
 static MACHINE: LazyLock<Machine> = LazyLock::new(|| Machine::gather(0));
-static POOL: Facts =
-    Facts { cores: Vec::new(), quick_cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+static POOL: LazyLock<Facts> = LazyLock::new(Facts::default);
 
 /// Takes the bytes as every kind of message there is; whether they were one.
 ///
 /// # Panics
 /// If something that must hold does not.
 pub fn check(bytes: &[u8]) -> bool {
-    let made_before = (&*CALL, &*MACHINE);
+    let made_before = (&*CALL, &*MACHINE, &*POOL);
     let is_reply = check_reply(bytes, made_before);
     let is_job = check_job(bytes);
     let is_control = check_control(bytes);
@@ -58,28 +57,27 @@ pub fn check(bytes: &[u8]) -> bool {
 }
 
 /// As the supervisor takes what came by a worker's socket.
-fn check_reply(bytes: &[u8], (call, machine): (&Call<'_>, &Machine)) -> bool {
-    let taken = memory::within(MAX_DECODER_BYTES, "the reply decoder", || pool::parse_reply(bytes, JOB));
+fn check_reply(bytes: &[u8], (call, machine, pool): (&Call<'_>, &Machine, &Facts)) -> bool {
+    let taken =
+        memory::within(MAX_DECODER_BYTES, "the reply decoder", || webrunner::pool::parse_reply(bytes, JOB));
     let Ok(reply) = taken else { return false };
     round_trip(&reply, MAX_REPLY_BYTES);
-    memory::within(MAX_ANSWER_BYTES, "the answer", || answer(reply, call, machine));
+    memory::within(MAX_ANSWER_BYTES, "the answer", || answer(reply, call, machine, pool));
     true
 }
 
-fn answer(reply: Reply, call: &Call<'_>, machine: &Machine) {
+fn answer(reply: Reply, call: &Call<'_>, machine: &Machine, pool: &Facts) {
     match call.measurement(End::of(reply), &machine.isa) {
         Ok(measurement) => {
-            let usage = None;
-            let run = Run { core: CoreId(0), queued: Duration::ZERO, ran: Duration::ZERO, usage };
-            let report = Report {
-                id: "id",
-                machine,
-                pool: &POOL,
-                call,
-                object: &[],
-                run: &run,
-                measurement: &measurement,
+            let run = Run {
+                core: CoreId(0),
+                queued: Duration::ZERO,
+                ran: Duration::ZERO,
+                exit: None,
+                examined: None,
             };
+            let report =
+                Report { id: "id", machine, pool, call, object: &[], run: &run, measurement: &measurement };
             check_text(&render::text(&report));
             let json = render::json(&report).expect("a measurement that was believed becomes JSON");
             let body: Value = serde_json::from_slice(&json).expect("an answer is JSON");

@@ -53,10 +53,14 @@ fn take(query: &str, catalogue: &Catalogue) -> Result<(), Problem> {
 fn written(request: &RunRequest<'_>) -> String {
     let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let mut query = format!("kernel={}&_effort={}", escaped(&request.kernel), request.effort.name());
-    let counts = request.counts.map(|counts| if counts { "yes" } else { "no" });
+    let switch = |on: Option<bool>| on.map(|on| if on { "yes" } else { "no" });
     let format = request.format.map(|format| format!("{format:?}").to_lowercase());
-    let options =
-        [("_symbol", request.symbol.as_deref()), ("_counts", counts), ("_format", format.as_deref())];
+    let options = [
+        ("_symbol", request.symbol.as_deref()),
+        ("_counts", switch(request.counts)),
+        ("_check", switch(request.check)),
+        ("_format", format.as_deref()),
+    ];
     let options = options.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let parameters = request.parameters.iter().map(|(name, value)| (&**name, &**value));
     for (name, value) in options.chain(parameters) {

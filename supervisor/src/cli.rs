@@ -23,6 +23,8 @@ pub enum Command {
     Run(RunArgs),
     /// List the kernels with their prototypes and parameters.
     Kernels(KernelsArgs),
+    /// Ask a running service whether it is ready and its answers are right: exit code 0, or 1 with a line that says why
+    SelfCheck(SelfCheckArgs),
     /// Say what isolation and measurement this host offers, and what would improve them.
     Doctor(DoctorArgs),
 }
@@ -39,9 +41,24 @@ pub struct ServeArgs {
     /// Jobs that may wait for a worker
     #[arg(short, long, value_name = "N", default_value_t = 64)]
     pub queue_size: usize,
-    /// Jobs a second that one address may post, and as many at once; no limit if not given
+    /// Connections at a time; those beyond wait to be accepted
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_connections: usize,
+    /// File of those who may post jobs, a line NAME:SHA-256 for each token; everybody may if not given
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+    /// Jobs after which a core's zygote is renewed, with it the addresses that its workers share
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    pub zygote_jobs: u64,
+    /// Jobs a second that one token or address may post, and as many at once; no limit if not given
     #[arg(long, value_name = "N")]
     pub rate_limit: Option<NonZeroU32>,
+    /// Address and port for /metrics, /livez and /readyz, apart from clients [default: those of --listen]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<String>,
+    /// Seconds between two self-checks, each a quick job of the service's own; 0 for none
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub self_check: u32,
     /// File that gets one line for each request; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
@@ -85,6 +102,17 @@ pub struct KernelsArgs {
     /// Directory of kernel specifications that add to or replace those built in
     #[arg(long, value_name = "DIR")]
     pub kernels: Option<PathBuf>,
+}
+
+/// Flags of `webrunner self-check`.
+#[derive(Debug, Args)]
+pub struct SelfCheckArgs {
+    /// The service, or a machine behind a proxy as http://HOST:PORT/MACHINE
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8081")]
+    pub url: String,
+    /// Seconds the whole check may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub timeout: u32,
 }
 
 /// Flags of `webrunner doctor`.

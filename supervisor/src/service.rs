@@ -1,37 +1,38 @@
 //! What every handler needs, in one place; lives on the one worker thread and is never shared with another.
 
-use std::cell::OnceCell;
-use std::net::IpAddr;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
-use serde_json::{Value, json};
-use webrunner_kernels::Catalogue;
 use webrunner_protocol::job::Work;
 
-use crate::catalogue;
+use crate::check::Examination;
 use crate::machine::Machine;
-use crate::metrics::Metrics;
-use crate::pool::{Facts, Finished, Gauges, Pool};
+use crate::metrics::{Metrics, Now};
+use crate::pool::{Facts, Finished, Gauges, Launched, Pool, ZygoteFacts};
 use crate::problem::Problem;
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{Client, RateLimit};
+use crate::reload::Live;
+use crate::self_check::Verdict;
 use crate::telemetry::AccessLog;
 
 /// The service behind the routes.
 #[derive(Debug)]
 pub struct Service {
-    /// Kernels there are.
-    pub catalogue: Catalogue,
+    /// Kernels there are, and who may use them.
+    pub live: Arc<Live>,
     /// This machine, as found at the start.
     pub machine: Machine,
     /// Figures for operators.
     pub metrics: Metrics,
     /// One line for each request, if wanted.
     pub access_log: Option<AccessLog>,
-    /// How often one address may post a job, if that is limited.
+    /// How often one client may post a job, if that is limited.
     pub rate_limit: Option<RateLimit>,
-    /// The catalogue as `GET /kernels` sends it; made at the first request for it.
-    listing: OnceCell<Bytes>,
+    /// What the last self-check found.
+    verdict: RefCell<Verdict>,
     /// Empty until the pool has started.
     pool: OnceCell<Pool>,
 }
@@ -39,42 +40,56 @@ pub struct Service {
 impl Service {
     /// A service whose pool has yet to start; until then it is not ready.
     #[must_use]
-    pub fn new(catalogue: Catalogue, machine: Machine, access_log: Option<AccessLog>) -> Self {
-        let metrics = Metrics::new(&machine);
+    pub fn new(live: Arc<Live>, machine: Machine, access_log: Option<AccessLog>) -> Self {
+        let metrics = Metrics::new(&machine, &live.state().catalogue);
         Self {
-            catalogue,
+            live,
             machine,
             metrics,
             access_log,
             rate_limit: None,
-            listing: OnceCell::new(),
+            verdict: RefCell::default(),
             pool: OnceCell::new(),
         }
     }
 
-    /// Puts the pool in place; a second one is dropped.
-    pub fn open(&self, pool: Pool) {
+    /// Starts the pool; a second one is dropped.
+    pub fn open(&self, launched: Launched) {
+        let pool = Pool::start(launched, Rc::clone(&self.metrics.pool));
         if self.pool.set(pool).is_err() {
             tracing::error!("a second pool was started and is dropped");
         }
     }
 
-    /// All kernels, described as JSON.
-    #[must_use]
-    pub fn listing(&self) -> Bytes {
-        let make = || {
-            let kernels: Vec<Value> = self.catalogue.iter().map(catalogue::describe).collect();
-            Bytes::from(json!({ "kernels": kernels }).to_string())
-        };
-        self.listing.get_or_init(make).clone()
-    }
-
-    /// Whether a job given now could run.
+    /// Whether clients should send jobs here: they could run, and the last self-check did not fail.
     ///
     /// # Errors
-    /// [`Problem::NotReady`].
+    /// [`Problem::NotReady`] with every reason.
     pub fn ready(&self) -> Result<(), Problem> {
-        self.pool.get().ok_or_else(not_started)?.ready().map_err(|reason| Problem::NotReady { reason })
+        let pool = self.pool.get().ok_or_else(not_started)?;
+        let mut reasons: Vec<_> = pool.ready().err().into_iter().collect();
+        if let Verdict::Failed { reason } = &*self.verdict.borrow() {
+            reasons.push(format!("the self-check failed: {reason}"));
+        }
+        if reasons.is_empty() { Ok(()) } else { Err(Problem::NotReady { reasons }) }
+    }
+
+    /// What the last self-check found.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict.borrow().clone()
+    }
+
+    /// Takes over what a self-check found.
+    pub fn set_verdict(&self, verdict: Verdict) {
+        *self.verdict.borrow_mut() = verdict;
+    }
+
+    /// All figures, in Prometheus's text format.
+    #[must_use]
+    pub fn render_metrics(&self) -> Vec<u8> {
+        let slots = self.pool.get().map(Pool::slots).unwrap_or_default();
+        self.metrics.render(&Now { ready: self.ready().is_ok(), gauges: self.gauges(), slots })
     }
 
     /// A cheap look at the queue, so that a body that cannot be used is not read.
@@ -90,8 +105,8 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::RateLimited`].
-    pub fn admit_from(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
-        let limited = self.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(peer));
+    pub fn admit_client(&self, client: Client) -> Result<(), Problem> {
+        let limited = self.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(client));
         limited.map_err(|retry_after| Problem::RateLimited { retry_after })
     }
 
@@ -99,17 +114,33 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
-    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, Problem> {
+    pub async fn run(
+        &self,
+        work: Work,
+        object: Bytes,
+        examination: Option<Arc<Examination>>,
+    ) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(work, object).await?)
+        Ok(pool.run(work, object, examination).await?)
     }
 
     /// What the pool is; nothing until it has started.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        static NOTHING: Facts =
-            Facts { cores: Vec::new(), quick_cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+        static NOTHING: Facts = Facts {
+            cores: Vec::new(),
+            quick_cores: Vec::new(),
+            ticks_per_ms: 0,
+            layers: Vec::new(),
+            events: Vec::new(),
+        };
         self.pool.get().map_or(&NOTHING, Pool::facts)
+    }
+
+    /// Which zygotes there are.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<ZygoteFacts> {
+        self.pool.get().map(Pool::zygotes).unwrap_or_default()
     }
 
     /// How the pool is doing.
@@ -127,5 +158,5 @@ impl Service {
 }
 
 fn not_started() -> Problem {
-    Problem::NotReady { reason: "the service is starting".into() }
+    Problem::NotReady { reasons: vec!["the service is starting".into()] }
 }

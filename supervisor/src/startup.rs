@@ -15,29 +15,28 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use tokio::sync::watch;
-use webrunner_kernels::Catalogue;
 
 use crate::config::ServeConfig;
 use crate::connections;
 use crate::envelope::envelope;
 use crate::machine::Machine;
-use crate::pool::{Launched, Pool};
+use crate::operators;
+use crate::pool::Launched;
 use crate::rate_limit::RateLimit;
+use crate::reload::Live;
 use crate::routes;
+use crate::self_check;
 use crate::service::Service;
 use crate::telemetry::AccessLog;
-
-/// Most connections at a time; each may hold one body.
-pub(crate) const MAX_CONNECTIONS: usize = 256;
 
 /// Connections the kernel completes ahead of us.
 const BACKLOG: i32 = 1024;
 
 /// Longest the head of a connection's first request may take.
-const HEAD_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(3);
 
 /// Longest a connection may be silent between requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// How much longer than the deadline of a job a shutdown may take.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
@@ -46,10 +45,12 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}; choose another with --listen")]
+    #[error("cannot listen on {address}; choose another with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The flag that names it.
+        flag: &'static str,
         /// Why.
         source: io::Error,
     },
@@ -61,50 +62,57 @@ pub enum StartupError {
     Serve(#[source] io::Error),
 }
 
-/// Binds the address to listen on.
+/// Binds an address to listen on, which this flag names.
 ///
 /// # Errors
 /// [`StartupError::Listen`].
-pub fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
-    let failed = |source| StartupError::Listen { address, source };
+pub fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartupError> {
+    let failed = |source| StartupError::Listen { address, flag, source };
     let listener = TcpListener::bind(address).map_err(failed)?;
     rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
 
-/// Serves until `shutdown` resolves, then finishes the jobs in flight.
+/// Serves until `shutdown` resolves; operators have a listener of their own or the clients'. Then finishes the jobs in flight.
 ///
 /// # Errors
 /// Whatever kept the service from starting or going on.
 pub async fn serve(
     listener: TcpListener,
+    operators: Option<TcpListener>,
     config: ServeConfig,
-    catalogue: Catalogue,
+    live: Arc<Live>,
     launched: Launched,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartupError> {
     // Opened here once to fail early; each worker thread, of which there is one, opens its own.
     config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
     let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
+    let max_connections = config.max_connections;
     let (stop, mut stopped) = watch::channel(false);
     let address = listener.local_addr().map_err(StartupError::Serve)?;
     let shutdown_limit = config.pool.deadline + SHUTDOWN_MARGIN;
 
     let worker_stop = stop.clone();
     // The factory runs once on the one worker thread; should actix start that thread anew, its zygotes are gone with it.
-    let launched = Arc::new(Mutex::new(Some(launched)));
+    let routes = if operators.is_some() { routes::configure_clients } else { routes::configure };
+    let operators_address = operators.as_ref().and_then(|listener| listener.local_addr().ok());
+    let once = Arc::new(Mutex::new((Some(launched), operators)));
     let app = move || {
-        let launched = launched.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let service = open_service(&config, &catalogue, &machine, launched, &worker_stop);
-        App::new().app_data(service).configure(routes::configure).wrap(from_fn(envelope))
+        let (launched, operators) = take(&once);
+        let service = open_service(&config, &live, &machine, launched, &worker_stop);
+        if let Some(operators) = operators {
+            actix_web::rt::spawn(operators::serve(operators, service.clone()));
+        }
+        App::new().app_data(service).configure(routes).wrap(from_fn(envelope))
     };
     let server = HttpServer::new(app)
         .workers(1)
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(HEAD_LIMIT)
         .h1_allow_half_closed(false)
-        .max_connections(MAX_CONNECTIONS)
+        .max_connections(max_connections)
         .on_connect(connections::on_connect)
         .shutdown_timeout(shutdown_limit.as_secs())
         .shutdown_signal(async move {
@@ -114,6 +122,9 @@ pub async fn serve(
         .listen(listener)
         .map_err(StartupError::Serve)?
         .run();
+    if let Some(address) = operators_address {
+        tracing::info!(%address, "metrics and health for operators");
+    }
     tracing::info!(%address, "listening");
 
     let mut server = pin!(server);
@@ -127,23 +138,34 @@ pub async fn serve(
     ended.map_err(StartupError::Serve)
 }
 
+/// What only the first call of the factory gets.
+type Once = Mutex<(Option<Launched>, Option<TcpListener>)>;
+
+fn take(once: &Once) -> (Option<Launched>, Option<TcpListener>) {
+    let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
+    (once.0.take(), once.1.take())
+}
+
 /// Makes the service on its worker thread and starts what runs beside it.
 fn open_service(
     config: &ServeConfig,
-    catalogue: &Catalogue,
+    live: &Arc<Live>,
     machine: &Machine,
     launched: Option<Launched>,
     stop: &watch::Sender<bool>,
 ) -> Data<Service> {
     let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
-    let mut service = Service::new(catalogue.clone(), machine.clone(), access_log);
+    let mut service = Service::new(Arc::clone(live), machine.clone(), access_log);
     service.rate_limit = config.rate_limit.map(RateLimit::per_second);
     let service = Data::new(service);
     match launched {
-        Some(launched) => service.open(Pool::start(launched)),
+        Some(launched) => service.open(launched),
         None => tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service"),
     }
     actix_web::rt::spawn(connections::sweep_forever());
+    if let Some(interval) = config.self_check {
+        actix_web::rt::spawn(self_check::watch(service.clone(), interval));
+    }
     actix_web::rt::spawn(drain(service.clone(), config.pool.deadline + SHUTDOWN_MARGIN, stop.subscribe()));
     service
 }

@@ -1,6 +1,7 @@
 //! `webrunner doctor`: examines this host, measures known functions if asked to, and ends with 0 only if all holds.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use actix_web::rt::System;
 use webrunner_kernels::Catalogue;
@@ -12,7 +13,8 @@ use crate::cores;
 use crate::doctor::acceptance::{self, Row};
 use crate::doctor::{self, report::Report};
 use crate::machine::Machine;
-use crate::pool::{Launched, Pool, PoolConfig};
+use crate::pool::{Launched, PoolConfig};
+use crate::reload::Live;
 use crate::service::Service;
 
 /// Examines the host.
@@ -41,10 +43,10 @@ pub(super) fn doctor(args: DoctorArgs) -> Result<(), Failure> {
 
 fn measure(machine: Machine, launched: Launched, runs: u32) -> Result<Vec<Row>, Failure> {
     let catalogue = Catalogue::builtin().map_err(|error| Failure::of(&error))?;
-    let service = Service::new(catalogue, machine, None);
+    let service = Service::new(Arc::new(Live::fixed(catalogue.clone())), machine, None);
     Ok(System::new().block_on(async {
-        service.open(Pool::start(launched));
-        acceptance::measure(&service, runs).await
+        service.open(launched);
+        acceptance::measure(&service, &catalogue, runs).await
     }))
 }
 

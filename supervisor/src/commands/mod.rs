@@ -3,6 +3,7 @@
 mod doctor;
 mod kernels;
 mod run;
+mod self_check;
 mod serve;
 
 use std::error::Error;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::serve(args),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Kernels(args)) => kernels::kernels(&args),
+        Some(Command::SelfCheck(args)) => self_check::self_check(&args),
         Some(Command::Doctor(args)) => doctor::doctor(args),
     });
     let (code, message) = match result {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use actix_web::rt::System;
 use actix_web::web::Bytes;
@@ -14,8 +15,9 @@ use super::Failure;
 use crate::catalogue;
 use crate::cli::RunArgs;
 use crate::machine::Machine;
-use crate::pool::{Finished, Launched, Pool, PoolConfig};
+use crate::pool::{Finished, Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
+use crate::reload::Live;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
 use crate::request_id::RequestId;
@@ -29,7 +31,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     // One job needs no second place to run.
     let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool, 1)? };
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
-    let service = Service::new(catalogue.clone(), machine, None);
+    let service = Service::new(Arc::new(Live::fixed(catalogue.clone())), machine, None);
     let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;
     std::io::stdout().write_all(&text).map_err(|error| Failure::of(&error))
 }
@@ -49,6 +51,7 @@ fn call<'k>(args: &RunArgs, catalogue: &'k Catalogue) -> Result<Call<'k>, Failur
         effort: parse_effort(&args.effort)
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
         counts: None,
+        check: None,
         format: None,
         parameters,
     };
@@ -78,9 +81,12 @@ async fn measure(
     json: bool,
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
-    service.open(Pool::start(launched));
-    let finished = service.run(call.work(), object.clone()).await.map_err(|error| Failure::of(&error))?;
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    service.open(launched);
+    let finished = service
+        .run(call.work(), object.clone(), call.examination())
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
@@ -89,7 +95,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
     if !json {

@@ -10,17 +10,13 @@ use webrunner_protocol::ids::CoreId;
 
 use super::{Finding, elsewhere, here};
 use crate::config::DEFAULT_PORT;
-use crate::cores;
 use crate::machine::Machine;
 use crate::machine::host::line;
 use crate::pool::{Facts, PoolConfig};
-use crate::startup::MAX_CONNECTIONS;
+use crate::{cores, descriptors};
 
-/// Descriptors the service has beside those of connections and slots: logs, listener, event queues.
-const FIXED_DESCRIPTORS: u64 = 64;
-
-/// Descriptors one slot may have: its zygote's, and two for each of its workers.
-const SLOT_DESCRIPTORS: u64 = 24;
+/// Connections a service takes at a time unless told otherwise.
+const CONNECTIONS: u64 = 256;
 
 pub(super) fn examine(machine: &Machine, config: &PoolConfig, facts: Option<&Facts>) -> Vec<Finding> {
     let mut findings = vec![pmu(machine), perf_event_paranoid(), nmi_watchdog(machine)];
@@ -243,15 +239,15 @@ fn microcode(machine: &Machine) -> Finding {
     }
 }
 
+/// Against the hard limit: the service raises its own as far as that.
 fn open_files(config: &PoolConfig) -> Finding {
-    let slots = (config.cores.len() + config.quick_cores.len()) as u64;
-    let needed = MAX_CONNECTIONS as u64 + SLOT_DESCRIPTORS * slots + FIXED_DESCRIPTORS;
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let needed = descriptors::needed(CONNECTIONS, (config.cores.len() + config.quick_cores.len()) as u64);
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let reason = format!("{limit} allowed, {needed} needed for {CONNECTIONS} connections");
     if limit >= needed {
-        return Finding::ok("open_files", format!("{limit} allowed, {needed} needed at most"));
+        return Finding::ok("open_files", reason);
     }
-    let reason = format!("{limit} allowed, {needed} needed at most");
-    let remedy = here(format!("LimitNOFILE={needed} in the unit, or `ulimit -n {needed}`"));
+    let remedy = here(format!("LimitNOFILE={needed} in the unit, or `ulimit -Hn {needed}`"));
     Finding::degraded("open_files", reason, remedy)
 }
 

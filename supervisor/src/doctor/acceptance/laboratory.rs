@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
+use webrunner_kernels::Catalogue;
 use webrunner_protocol::reply::Measurement;
 
 use crate::problem::Problem;
@@ -26,6 +27,7 @@ pub(super) const CHAIN: &str = "kernel=playground&_counts=no";
 /// A service to measure with, and how often to.
 pub(super) struct Laboratory<'a> {
     pub(super) service: &'a Service,
+    catalogue: &'a Catalogue,
     pub(super) runs: u32,
     pub(super) progress: Progress,
     until: Instant,
@@ -89,8 +91,8 @@ impl Series {
 
 impl<'a> Laboratory<'a> {
     /// A laboratory whose time runs from now.
-    pub(super) fn open(service: &'a Service, runs: u32) -> Self {
-        Self { service, runs, progress: Progress::start(), until: Instant::now() + LIMIT }
+    pub(super) fn open(service: &'a Service, catalogue: &'a Catalogue, runs: u32) -> Self {
+        Self { service, catalogue, runs, progress: Progress::start(), until: Instant::now() + LIMIT }
     }
 
     /// Measures a function once.
@@ -98,7 +100,7 @@ impl<'a> Laboratory<'a> {
     /// # Errors
     /// What it ended in instead.
     pub(super) async fn once(&self, query: &str, object: &Bytes) -> Result<Answer, Problem> {
-        let call = RunRequest::from_query(query)?.resolve(&self.service.catalogue)?;
+        let call = RunRequest::from_query(query)?.resolve(self.catalogue)?;
         let measurement = self.run(&call, object).await?;
         let samples = &measurement.cycles;
         let summary = Summary::of(&samples.isolated).ok_or(Problem::Internal)?;
@@ -113,7 +115,7 @@ impl<'a> Laboratory<'a> {
     }
 
     async fn run(&self, call: &Call<'_>, object: &Bytes) -> Result<Box<Measurement>, Problem> {
-        let finished = self.service.run(call.work(), object.clone()).await?;
+        let finished = self.service.run(call.work(), object.clone(), call.examination()).await?;
         call.measurement(finished.end, &self.service.machine.isa)
     }
 

@@ -10,6 +10,8 @@ mod laboratory;
 mod objects;
 mod statistics;
 
+use webrunner_kernels::Catalogue;
+
 use self::laboratory::Laboratory;
 use crate::problem::Problem;
 use crate::service::Service;
@@ -70,8 +72,8 @@ impl Row {
 }
 
 /// Measures everything; `runs` times where a spread is judged.
-pub async fn measure(service: &Service, runs: u32) -> Vec<Row> {
-    let mut laboratory = Laboratory::open(service, runs);
+pub async fn measure(service: &Service, catalogue: &Catalogue, runs: u32) -> Vec<Row> {
+    let mut laboratory = Laboratory::open(service, catalogue, runs);
     let mut rows = Vec::new();
     let adds = items::chains(&mut laboratory, &mut rows).await;
     items::slopes(&mut laboratory, &adds, &mut rows).await;
