@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use webrunner_kernels::{Catalogue, Kernel};
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
+use webrunner_protocol::options::MeasureOptions;
 use webrunner_protocol::plan::CallPlan;
 use webrunner_protocol::reply::Measurement;
 
@@ -16,6 +17,7 @@ use crate::check::{Correctness, Examination, Examined};
 use crate::fault::CallNames;
 use crate::machine::isa::Isa;
 use crate::negotiate::Format;
+use crate::options;
 use crate::pool::End;
 use crate::problem::Problem;
 
@@ -44,6 +46,8 @@ pub struct RunRequest<'a> {
     pub counts: Option<bool>,
     /// Whether to check what the function computes; left to the effort if not said.
     pub check: Option<bool>,
+    /// How to measure.
+    pub options: MeasureOptions,
     /// Form of the answer, if one is named.
     pub format: Option<Format>,
     /// The kernel's parameters.
@@ -66,6 +70,7 @@ impl<'a> RunRequest<'a> {
     pub fn from_pairs(pairs: Vec<Pair<'a>>) -> Result<Self, Problem> {
         let (mut kernel, mut symbol, mut format, mut counts, mut check) = (None, None, None, None, None);
         let mut effort = Effort::Standard;
+        let mut measuring = MeasureOptions::default();
         let mut parameters = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
             match &*name {
@@ -75,6 +80,7 @@ impl<'a> RunRequest<'a> {
                 "_counts" => counts = Some(parse_switch("_counts", &value)?),
                 "_check" => check = Some(parse_switch("_check", &value)?),
                 "_format" => format = Some(parse_format(&value)?),
+                option if options::set(&mut measuring, option, &value)? => {}
                 option if option.starts_with('_') => {
                     return Err(Problem::UnknownOption { name: name.into_owned() });
                 }
@@ -82,7 +88,7 @@ impl<'a> RunRequest<'a> {
             }
         }
         let kernel = kernel.filter(|name| !name.is_empty()).ok_or(Problem::KernelMissing)?;
-        Ok(Self { kernel, symbol, effort, counts, check, format, parameters })
+        Ok(Self { kernel, symbol, effort, counts, check, options: measuring, format, parameters })
     }
 
     /// Finds the kernel and settles its parameters.
@@ -107,6 +113,7 @@ impl<'a> RunRequest<'a> {
             effort: self.effort,
             // A quick job takes little longer than the counting.
             counts: self.counts.unwrap_or(self.effort != Effort::Quick),
+            options: self.options,
             symbol: self.symbol.as_deref().map(str::to_owned),
         })
     }
@@ -129,6 +136,8 @@ pub struct Call<'k> {
     pub effort: Effort,
     /// Whether to count instructions.
     pub counts: bool,
+    /// How to measure.
+    pub options: MeasureOptions,
     /// The function the client named.
     pub symbol: Option<String>,
     /// The check of what the function computes, or why there is none, in words.
@@ -171,6 +180,7 @@ impl Call<'_> {
             entry: EntryRule { symbol: self.symbol.clone(), kernel: self.kernel.name().to_owned() },
             call: self.plan.clone(),
             effort: self.effort,
+            options: self.options,
             counts: self.counts,
             fill_seed: FILL_SEED,
             checking: None,
@@ -190,12 +200,13 @@ pub fn parse_effort(name: &str) -> Result<Effort, Problem> {
     })
 }
 
-fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
-    match word {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err(Problem::BadOption { name, expected: "yes or no", got: word.to_owned() }),
-    }
+/// Reads a word for yes or no; `name` is the option's in a query.
+///
+/// # Errors
+/// [`Problem::BadOption`].
+pub fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
+    let bad = || Problem::BadOption { name, expected: "yes or no", got: word.to_owned() };
+    options::yes_or_no(word).ok_or_else(bad)
 }
 
 fn parse_format(name: &str) -> Result<Format, Problem> {
@@ -317,6 +328,7 @@ mod tests {
         assert_eq!(kind("kernel=sdot&_effort=fast"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_counts=1"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_check=true"), Kind::BadOption);
+        assert_eq!(kind("kernel=sdot&_placements=2"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_format=xml"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_symbol="), Kind::BadOption);
     }

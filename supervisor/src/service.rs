@@ -133,6 +133,7 @@ impl Service {
             ticks_per_ms: 0,
             layers: Vec::new(),
             events: Vec::new(),
+            fenced_chains_cycles: 0,
         };
         self.pool.get().map_or(&NOTHING, Pool::facts)
     }

@@ -98,12 +98,15 @@ impl Launched {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
         };
+        // The weakest is what can be relied on.
+        let fences = zygotes.iter().map(|zygote| zygote.status().fenced_chains_cycles).min();
         let facts = Facts {
             cores: config.cores.clone(),
             quick_cores: config.quick_cores.clone(),
             ticks_per_ms: zygotes.first().map_or(0, |zygote| zygote.status().ticks_per_ms),
             layers,
             events,
+            fenced_chains_cycles: fences.unwrap_or_default(),
         };
         Ok(Self { config, zygotes, launcher, facts })
     }
@@ -128,6 +131,18 @@ pub struct Facts {
     pub layers: Vec<Layer>,
     /// Every event tried, in the order that counter readings number them.
     pub events: Vec<Event>,
+    /// Core cycles of two independent chains of 64 additions with a fence behind each; 0 if nobody looked.
+    pub fenced_chains_cycles: u32,
+}
+
+impl Facts {
+    /// Whether `lfence` lets what comes after it begin early, so that calls that should be isolated overlap.
+    #[must_use]
+    pub fn fence_is_weak(&self) -> bool {
+        /// Half way between chains that follow each other and chains that overlap.
+        const LEAST: u32 = 96;
+        self.fenced_chains_cycles < LEAST
+    }
 }
 
 /// Numbers that change while the pool runs.

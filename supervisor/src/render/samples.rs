@@ -15,13 +15,14 @@ use super::{Report, Run};
 use crate::check::{Correctness, Examined};
 use crate::machine::Machine;
 use crate::pool;
+use crate::repeat::Measured;
 use crate::request::{Call, RunRequest};
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::builtin().unwrap());
 static MACHINE: LazyLock<Machine> = LazyLock::new(|| Machine::gather(0));
 
 /// A measured `blis.sdot`, to be changed by each test.
-pub(super) struct Sample {
+pub(crate) struct Sample {
     call: Call<'static>,
     pool: pool::Facts,
     measurement: Measurement,
@@ -29,7 +30,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let request = RunRequest::from_query("kernel=blis.sdot&n=1024").unwrap();
         let layers = vec![
             Layer { name: "seccomp".into(), missing: None },
@@ -43,6 +44,7 @@ impl Sample {
                 ticks_per_ms: 2_000_000,
                 layers,
                 events: Vec::new(),
+                fenced_chains_cycles: 130,
             },
             measurement: measurement(),
             run: Run {
@@ -51,6 +53,7 @@ impl Sample {
                 ran: Duration::from_micros(900),
                 exit: None,
                 examined: None,
+                repeated: false,
             },
         }
     }
@@ -67,7 +70,24 @@ impl Sample {
         }
     }
 
-    pub(super) fn cycles(mut self, samples: &[f64]) -> Self {
+    /// The same as a job that was measured.
+    pub(crate) fn measured(self) -> Measured {
+        Measured { measurement: Box::new(self.measurement), run: self.run }
+    }
+
+    /// Changes what was measured in any way.
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Measurement)) -> Self {
+        change(&mut self.measurement);
+        self
+    }
+
+    /// As on a host with fences that take so long.
+    pub(super) fn fenced_chains(mut self, cycles: u32) -> Self {
+        self.pool.fenced_chains_cycles = cycles;
+        self
+    }
+
+    pub(crate) fn cycles(mut self, samples: &[f64]) -> Self {
         self.measurement.cycles.isolated = samples.to_vec();
         self
     }
@@ -77,7 +97,7 @@ impl Sample {
         self
     }
 
-    pub(super) fn gate(mut self, gate: Gate) -> Self {
+    pub(crate) fn gate(mut self, gate: Gate) -> Self {
         self.measurement.cycles.gate = gate;
         self
     }
@@ -152,15 +172,19 @@ fn measurement() -> Measurement {
             isolated: vec![10.0],
             throughput: Vec::new(),
             gate: Gate::Clean,
+            placements: Vec::new(),
             dropped: 0,
+            preempted: None,
             calls_per_round: 100,
             overhead_cycles: 29.1,
             empty_call_cycles: 9.9,
             ticks_per_cycle: 0.6,
             first_call_ticks: 5000,
+            cold: None,
         },
         counters: Vec::new(),
         counts: Counting::Impossible(NotCountable::TooLong),
+        code: None,
         findings: Findings::default(),
         phases: Phases::default(),
         outputs: Outputs::NotAsked,
