@@ -75,6 +75,7 @@ fn answer(reply: Reply, call: &Call<'_>, machine: &Machine, pool: &Facts) {
                 ran: Duration::ZERO,
                 exit: None,
                 examined: None,
+                repeated: false,
             };
             let report =
                 Report { id: "id", machine, pool, call, object: &[], run: &run, measurement: &measurement };

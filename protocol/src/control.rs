@@ -118,6 +118,9 @@ pub struct ZygoteStatus {
     pub ticks_per_ms: u64,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
+    /// Core cycles that two independent chains of 64 additions take with an `lfence` after each: 128 and a little more where
+    /// `lfence` holds back what comes after it, half of that where it does not.
+    pub fenced_chains_cycles: u32,
     /// Every event of the kernel's own that was tried, in the order
     /// [`CounterReading::event`](crate::reply::CounterReading::event) counts them.
     pub events: Vec<Event>,

@@ -8,7 +8,7 @@
 //!
 //! # Layout
 //!
-//! - [`job`] and [`plan`]: supervisor to worker; what to run and the arguments to run it with.
+//! - [`job`], [`plan`] and [`options`]: supervisor to worker; what to run, with what arguments, measured how.
 //! - [`reply`], [`counts`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
 //! - [`events`] and [`passes`]: hardware events as the kernel takes them, and what was counted of them.
 //! - [`fill`]: what buffers hold before the first call. [`check`]: what they hold before the calls that are checked.
@@ -27,6 +27,7 @@ pub mod frame;
 pub mod ids;
 pub mod job;
 pub mod limits;
+pub mod options;
 pub mod passes;
 pub mod plan;
 pub mod refusal;

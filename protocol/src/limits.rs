@@ -44,6 +44,9 @@ pub const MAX_BUFFER_BYTES: u64 = 256 << 20;
 /// Most rounds a measurement may report.
 pub const MAX_ROUNDS: usize = 1024;
 
+/// Most places in memory that a function is measured at.
+pub const MAX_PLACEMENTS: usize = 4;
+
 /// Most counters a measurement may report.
 pub const MAX_COUNTERS: usize = 64;
 

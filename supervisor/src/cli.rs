@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::options::OptionArgs;
+
 /// Runs untrusted x86-64 functions in locked-down processes and measures them.
 #[derive(Debug, Parser)]
 #[command(name = "webrunner", version, arg_required_else_help = true)]
@@ -91,6 +93,15 @@ pub struct RunArgs {
     /// Hardware events to count in place of the usual ones: names, aliases or cpu/event=0xa1,umask=1/, joined by commas
     #[arg(long, value_name = "LIST")]
     pub events: Option<String>,
+    /// Count what one call executes: yes or no [default: yes unless the effort is quick]
+    #[arg(long, value_name = "YES|NO")]
+    pub counts: Option<String>,
+    /// Check what the function computes: yes or no [default: yes unless the effort is quick]
+    #[arg(long, value_name = "YES|NO")]
+    pub check: Option<String>,
+    /// How to measure.
+    #[command(flatten)]
+    pub options: OptionArgs,
     /// Print the full answer as JSON
     #[arg(long)]
     pub json: bool,

@@ -413,9 +413,13 @@ mod tests {
                 ticks_per_cycle: 1.0,
                 first_call_ticks: 5000,
                 counted: Vec::new(),
+                placements: Vec::new(),
+                preempted: None,
+                cold: None,
             },
             counters: Vec::new(),
             events: EventCounts::default(),
+            code: None,
             counts: Counting::Counted(Box::new(Counts {
                 instructions: 4000,
                 branches: 500,

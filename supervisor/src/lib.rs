@@ -7,9 +7,9 @@
 //!
 //! - [`cli`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
 //! - [`startup`], [`service`], [`routes`], [`envelope`]: the HTTP service.
-//! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
+//! - [`request`], [`options`], [`catalogue`], [`negotiate`]: from a query to a job.
 //! - [`events`]: hardware events by name, and how the kernel is asked for them.
-//! - [`pool`]: slots, zygotes, the queue.
+//! - [`pool`]: slots, zygotes, the queue. [`repeat`]: a job that is run twice.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
@@ -38,12 +38,14 @@ pub mod machine;
 pub mod metrics;
 pub mod negotiate;
 pub mod operators;
+pub mod options;
 pub mod pool;
 pub mod problem;
 pub mod progress;
 pub mod rate_limit;
 pub mod reload;
 pub mod render;
+pub mod repeat;
 pub mod request;
 pub mod request_id;
 pub mod routes;

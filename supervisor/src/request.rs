@@ -10,6 +10,7 @@ use actix_web::web::Bytes;
 use webrunner_kernels::{Catalogue, Kernel};
 use webrunner_protocol::events::EventSet;
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
+use webrunner_protocol::options::MeasureOptions;
 use webrunner_protocol::plan::CallPlan;
 use webrunner_protocol::reply::Measurement;
 
@@ -20,6 +21,7 @@ use crate::events::host::HostEvents;
 use crate::fault::CallNames;
 use crate::machine::isa::Isa;
 use crate::negotiate::Format;
+use crate::options;
 use crate::pool::{End, Order};
 use crate::problem::Problem;
 
@@ -50,6 +52,8 @@ pub struct RunRequest<'a> {
     pub check: Option<bool>,
     /// Hardware events to count in place of the usual ones.
     pub events: Option<Cow<'a, str>>,
+    /// How to measure.
+    pub options: MeasureOptions,
     /// Form of the answer, if one is named.
     pub format: Option<Format>,
     /// The kernel's parameters.
@@ -73,6 +77,7 @@ impl<'a> RunRequest<'a> {
         let (mut kernel, mut symbol, mut format) = (None, None, None);
         let (mut counts, mut check, mut events) = (None, None, None);
         let mut effort = Effort::Standard;
+        let mut measuring = MeasureOptions::default();
         let mut parameters = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
             match &*name {
@@ -83,6 +88,7 @@ impl<'a> RunRequest<'a> {
                 "_check" => check = Some(parse_switch("_check", &value)?),
                 "_events" => events = Some(value),
                 "_format" => format = Some(parse_format(&value)?),
+                option if options::set(&mut measuring, option, &value)? => {}
                 option if option.starts_with('_') => {
                     return Err(Problem::UnknownOption { name: name.into_owned() });
                 }
@@ -90,7 +96,7 @@ impl<'a> RunRequest<'a> {
             }
         }
         let kernel = kernel.filter(|name| !name.is_empty()).ok_or(Problem::KernelMissing)?;
-        Ok(Self { kernel, symbol, effort, counts, check, events, format, parameters })
+        Ok(Self { kernel, symbol, effort, counts, check, events, options: measuring, format, parameters })
     }
 
     /// Finds the hardware events that were asked for; `None` if none were.
@@ -130,6 +136,7 @@ impl<'a> RunRequest<'a> {
             // A quick job takes little longer than the counting.
             counts: self.counts.unwrap_or(self.effort != Effort::Quick),
             events: None,
+            options: self.options,
             symbol: self.symbol.as_deref().map(str::to_owned),
         })
     }
@@ -154,6 +161,8 @@ pub struct Call<'k> {
     pub counts: bool,
     /// Hardware events to count in place of the usual ones.
     pub events: Option<Selection>,
+    /// How to measure.
+    pub options: MeasureOptions,
     /// The function the client named.
     pub symbol: Option<String>,
     /// The check of what the function computes, or why there is none, in words.
@@ -210,6 +219,7 @@ impl Call<'_> {
             entry: EntryRule { symbol: self.symbol.clone(), kernel: self.kernel.name().to_owned() },
             call: self.plan.clone(),
             effort: self.effort,
+            options: self.options,
             counts: self.counts,
             fill_seed: FILL_SEED,
             checking: None,
@@ -229,12 +239,13 @@ pub fn parse_effort(name: &str) -> Result<Effort, Problem> {
     })
 }
 
-fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
-    match word {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err(Problem::BadOption { name, expected: "yes or no", got: word.to_owned() }),
-    }
+/// Reads a word for yes or no; `name` is the option's in a query.
+///
+/// # Errors
+/// [`Problem::BadOption`].
+pub fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
+    let bad = || Problem::BadOption { name, expected: "yes or no", got: word.to_owned() };
+    options::yes_or_no(word).ok_or_else(bad)
 }
 
 fn parse_format(name: &str) -> Result<Format, Problem> {
@@ -356,6 +367,7 @@ mod tests {
         assert_eq!(kind("kernel=sdot&_effort=fast"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_counts=1"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_check=true"), Kind::BadOption);
+        assert_eq!(kind("kernel=sdot&_placements=2"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_format=xml"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_symbol="), Kind::BadOption);
     }

@@ -21,6 +21,7 @@ use webrunner::service::Service;
 use webrunner_protocol::control::Isolation;
 use webrunner_protocol::events::{EncodedEvent, EventSet, OpenRefusal};
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
+use webrunner_protocol::options::MeasureOptions;
 use webrunner_protocol::plan::{CallPlan, ReturnType};
 use webrunner_protocol::reply::Measurement;
 use webrunner_tests::{executables, objects};
@@ -47,6 +48,7 @@ fn work() -> Work {
         counts: false,
         fill_seed: 1,
         checking: None,
+        options: MeasureOptions::default(),
     })
 }
 

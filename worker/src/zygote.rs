@@ -43,9 +43,10 @@ pub fn main(allocator: &Bump) -> ! {
     if let Err(error) = lockdown::pin(config.core) {
         unable(0, chain(&error));
     }
-    let Some(meter) = meter() else { unable(0, "the trampoline is in use".into()) };
-    // Needs /proc, and is the last to need the clock.
+    // The clock and /proc are not needed after this.
+    let ticks_per_us = clock::ticks_per_microsecond();
     let own = image::economise();
+    let Some(meter) = meter(ticks_per_us) else { unable(0, "the trampoline is in use".into()) };
     let layers = match lockdown::lock_down(&config) {
         Ok(layers) => layers,
         Err(error) => unable(fd::CONTROL, chain(&error)),
@@ -55,6 +56,7 @@ pub fn main(allocator: &Bump) -> ! {
         pid: std::process::id() as i32,
         ticks_per_ms: (meter.ticks_per_us * 1e3) as u64,
         layers,
+        fenced_chains_cycles: meter.host.fenced_chains_cycles(),
         events: events.events(),
         plan: events.plan().clone(),
     };
@@ -77,8 +79,7 @@ pub fn main(allocator: &Bump) -> ! {
     serve()
 }
 
-fn meter() -> Option<Meter> {
-    let ticks_per_us = clock::ticks_per_microsecond();
+fn meter(ticks_per_us: f64) -> Option<Meter> {
     let mut session = Session::open()?;
     count::rehearse();
     let host = Host::probe(&mut session, ticks_per_us);

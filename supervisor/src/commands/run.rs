@@ -14,11 +14,12 @@ use super::Failure;
 use crate::catalogue;
 use crate::cli::RunArgs;
 use crate::machine::Machine;
-use crate::pool::{Finished, Launched, PoolConfig};
+use crate::pool::{Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
 use crate::reload::Live;
-use crate::render::{self, Report, Run};
-use crate::request::{Call, RunRequest, parse_effort};
+use crate::render::{self, Report};
+use crate::repeat::{self, Measured};
+use crate::request::{Call, RunRequest, parse_effort, parse_switch};
 use crate::request_id::RequestId;
 use crate::service::Service;
 
@@ -51,9 +52,10 @@ fn request(args: &RunArgs) -> Result<RunRequest<'_>, Failure> {
         symbol: args.symbol.as_deref().map(Cow::Borrowed),
         effort: parse_effort(&args.effort)
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
-        counts: None,
-        check: None,
+        counts: switch("_counts", args.counts.as_deref())?,
+        check: switch("_check", args.check.as_deref())?,
         events: args.events.as_deref().map(Cow::Borrowed),
+        options: args.options.options().map_err(|problem| usage(&problem))?,
         format: None,
         parameters,
     })
@@ -67,6 +69,17 @@ fn refusal(problem: &Problem) -> Failure {
         }
         _ => Failure::Other(problem.to_string()),
     }
+}
+
+/// The flag for a switch, by its name in a query.
+fn switch(name: &'static str, word: Option<&str>) -> Result<Option<bool>, Failure> {
+    word.map(|word| parse_switch(name, word)).transpose().map_err(|problem| usage(&problem))
+}
+
+/// A wrong value of a flag. The problem names the query's parameter, which has the flag's name after one underscore.
+fn usage(problem: &Problem) -> Failure {
+    let detail = problem.detail();
+    Failure::Usage(detail.strip_prefix('_').map_or_else(|| detail.clone(), |rest| format!("--{rest}")))
 }
 
 fn read_object(path: &Path) -> Result<Bytes, Failure> {
@@ -89,9 +102,8 @@ async fn measure(
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
     service.open(launched);
-    let finished = service.run(call.order(object.clone())).await.map_err(|error| Failure::of(&error))?;
-    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
-    let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
+    let Measured { measurement, run } =
+        repeat::measure(service, call, &object, |_| ()).await.map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
         id: id.as_str(),
@@ -99,7 +111,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, exit, examined },
+        run: &run,
         measurement: &measurement,
     };
     if !json {

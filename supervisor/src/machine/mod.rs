@@ -70,6 +70,8 @@ impl Machine {
         body.insert("id".into(), "local".into());
         body.insert("cores".into(), pool.cores.iter().map(|core| core.0).collect());
         body.insert("quick_cores".into(), pool.quick_cores.iter().map(|core| core.0).collect());
+        body.insert("fenced_chains_cycles".into(), pool.fenced_chains_cycles.into());
+        body.insert("fence_weak".into(), pool.fence_is_weak().into());
         let (counted, missing): (Vec<_>, Vec<_>) =
             pool.events.iter().partition(|event| event.missing.is_none());
         let counted = counted.iter().map(|event| json!({ "name": event.name, "unit": event.unit }));
@@ -187,6 +189,7 @@ mod tests {
                 Layer { name: "seccomp".into(), missing: None },
                 Layer { name: "landlock".into(), missing: Some("kernel too old".into()) },
             ],
+            fenced_chains_cycles: 70,
             events: vec![
                 Event { name: "task-clock".into(), unit: "ns".into(), missing: None },
                 Event { name: "Instructions".into(), unit: "1".into(), missing: Some("no PMU".into()) },
@@ -195,6 +198,7 @@ mod tests {
         };
         let body = Machine::gather(0).describe(&pool);
         assert_eq!(body["cores"], json!([1]));
+        assert_eq!((&body["fence_weak"], &body["fenced_chains_cycles"]), (&json!(true), &json!(70)));
         assert_eq!(body["counters"], json!([{ "name": "task-clock", "unit": "ns" }]));
         assert_eq!(body["absent_counters"][0], json!({ "name": "Instructions", "reason": "no PMU" }));
         assert_eq!(body["isolation"], json!(["seccomp"]));

@@ -101,6 +101,8 @@ impl Launched {
             None => (Vec::new(), Vec::new()),
         };
         let plans = zygotes.iter().map(|zygote| zygote.status().plan.clone());
+        // The weakest is what can be relied on.
+        let fences = zygotes.iter().map(|zygote| zygote.status().fenced_chains_cycles).min();
         let facts = Facts {
             cores: config.cores.clone(),
             quick_cores: config.quick_cores.clone(),
@@ -109,6 +111,7 @@ impl Launched {
             events,
             hardware: Arc::clone(&config.zygote.events),
             plans: config.lanes().map(|(core, _)| core).zip(plans).collect(),
+            fenced_chains_cycles: fences.unwrap_or_default(),
         };
         Ok(Self { config, zygotes, launcher, facts })
     }
@@ -137,6 +140,8 @@ pub struct Facts {
     pub hardware: Arc<HostEvents>,
     /// How each core's zygote counts its usual set.
     pub plans: Vec<(CoreId, PassPlan)>,
+    /// Core cycles of two independent chains of 64 additions with a fence behind each; 0 if nobody looked.
+    pub fenced_chains_cycles: u32,
 }
 
 impl Facts {
@@ -144,6 +149,14 @@ impl Facts {
     #[must_use]
     pub fn plan(&self, core: CoreId) -> Option<&PassPlan> {
         self.plans.iter().find_map(|(known, plan)| (*known == core).then_some(plan))
+    }
+
+    /// Whether `lfence` lets what comes after it begin early, so that calls that should be isolated overlap.
+    #[must_use]
+    pub fn fence_is_weak(&self) -> bool {
+        /// Half way between chains that follow each other and chains that overlap.
+        const LEAST: u32 = 96;
+        self.fenced_chains_cycles < LEAST
     }
 }
 

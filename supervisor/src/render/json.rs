@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use webrunner_protocol::passes::{CYCLES, INSTRUCTIONS, PassCounts};
 use webrunner_protocol::plan::{ElementType, ReturnType};
-use webrunner_protocol::reply::{Gate, Returned};
+use webrunner_protocol::reply::{CodeFacts, Gate, Placement, Returned};
 
 use super::{Report, Row, counted, counters, doubts, hardware, micros, number, truth};
 use crate::catalogue;
+use crate::options;
 use crate::summary::{Quality, Summary};
 
 #[derive(Serialize)]
@@ -29,6 +30,7 @@ struct Body<'a> {
     absent: Vec<Absent<'a>>,
     derived: Map<String, Value>,
     counts: Value,
+    code: Value,
     returned: Value,
     quality: &'static str,
     correctness: Value,
@@ -38,6 +40,10 @@ struct Body<'a> {
     isolation_missing: Vec<Absent<'a>>,
     timing: Value,
     usage: Option<Value>,
+    /// Names of the arguments whose buffers the calls changed, of those they read; null where nobody looked.
+    inputs_mutated: Option<Vec<String>>,
+    /// Null where the CPU cannot tell.
+    dirty_upper: Option<bool>,
     findings: Vec<String>,
     warnings: Vec<String>,
 }
@@ -95,6 +101,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         absent: absent(report, &rows),
         derived: derived(report, &rows),
         counts: counted::breakdown(&measurement.counts),
+        code: code(measurement.code.as_ref()),
         results: rows.into_iter().map(Figure::from).collect(),
         returned: returned(measurement.returned, report.call.plan.returns),
         quality: cycles.map_or("unstable", |cycles| Quality::of(measurement.cycles.gate, &cycles).name()),
@@ -120,7 +127,11 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
                 "involuntary_switches": usage.involuntary_switches,
             })
         }),
-        findings: doubts::findings(&measurement.findings),
+        inputs_mutated: report
+            .inputs_mutated()
+            .map(|inputs| inputs.into_iter().map(|(_, name)| name).collect()),
+        dirty_upper: measurement.findings.dirty_upper,
+        findings: doubts::findings(report),
         warnings: truth::complaints(report, &truth)
             .into_iter()
             .chain(cycles.map(|cycles| doubts::warnings(report, &cycles)).unwrap_or_default())
@@ -199,6 +210,12 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
         "ticks_per_cycle": samples.ticks_per_cycle,
         "first_call_ticks": samples.first_call_ticks,
         "passes": passes(report),
+        "placements": samples.placements.iter().map(placement).collect::<Vec<_>>(),
+        "placement_spread": super::placement_spread(&samples.placements),
+        "preempted_rounds": samples.preempted,
+        "fence_weak": report.pool.fence_is_weak(),
+        "repeated": report.run.repeated,
+        "options": options::describe(&report.call.options),
         "fill_seed": crate::request::FILL_SEED,
     })
 }
@@ -217,6 +234,29 @@ fn passes(report: &Report<'_>) -> Vec<Value> {
         })
     };
     report.measurement.events.passes.iter().map(describe).collect()
+}
+
+fn placement(placement: &Placement) -> Value {
+    json!({
+        "offset": placement.offset,
+        "cycles": placement.cycles,
+        "rounds": placement.rounds,
+        "counts": placement.counts,
+    })
+}
+
+/// What can be said of the code without running it.
+fn code(code: Option<&CodeFacts>) -> Value {
+    let Some(code) = code else { return Value::Null };
+    json!({
+        "instructions": code.instructions,
+        "bytes": code.bytes,
+        "needs": code.needs.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "vector_bits": code.vector_bits,
+        "indirect_branches": code.indirect_branches,
+        "privileged": code.privileged,
+        "system_calls": code.system_calls,
+    })
 }
 
 /// What has no figure, with the reason. What one source lacks and another gives is not absent.
@@ -293,6 +333,7 @@ fn timing(report: &Report<'_>) -> Value {
 mod tests {
     use webrunner_kernels::Place;
     use webrunner_protocol::check::Stage;
+    use webrunner_protocol::reply::ColdCalls;
 
     use super::super::samples::Sample;
     use super::*;
@@ -322,6 +363,31 @@ mod tests {
         assert_eq!(body["integrity_rules"].as_array().unwrap().len(), crate::integrity::RULES.len());
         assert_eq!(body["isolation"], json!(["seccomp"]));
         assert_eq!(body["isolation_missing"][0]["name"], "landlock");
+    }
+
+    #[test]
+    fn places_are_listed_with_how_far_they_lie_apart() {
+        let place = |offset, cycles, counts| Placement { offset, cycles, rounds: 10, counts };
+        let sample = Sample::new().with(|measurement| {
+            measurement.cycles.placements = vec![place(0, 100.0, true), place(16, 102.5, false)];
+            measurement.cycles.preempted = Some(3);
+        });
+        let method = &parsed(&sample)["method"];
+        assert_eq!(
+            method["placements"][1],
+            json!({ "offset": 16, "cycles": 102.5, "rounds": 10, "counts": false })
+        );
+        assert_eq!((&method["placement_spread"], &method["preempted_rounds"]), (&json!(2.5), &json!(3)));
+        assert_eq!(parsed(&Sample::new())["method"]["placement_spread"], Value::Null);
+    }
+
+    #[test]
+    fn cold_calls_are_a_figure_of_their_own() {
+        let sample = Sample::new()
+            .with(|measurement| measurement.cycles.cold = Some(ColdCalls { cycles: 812.5, calls: 2000 }));
+        let cold = &parsed(&sample)["results"][1];
+        assert_eq!((&cold["name"], &cold["source"]), (&json!("ColdCycles"), &json!("tsc-single")));
+        assert_eq!((&cold["value"], &cold["n"]), (&json!(812.5), &json!(2000)));
     }
 
     #[test]

@@ -14,20 +14,22 @@ mod text;
 mod truth;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use webrunner_protocol::control::{ExitStatus, Usage};
 use webrunner_protocol::ids::CoreId;
-use webrunner_protocol::reply::Measurement;
+use webrunner_protocol::plan::Direction;
+use webrunner_protocol::reply::{Measurement, Placement};
 
 pub use self::csv::csv;
 pub use self::json::json;
 pub use self::table::table;
 pub use self::text::text;
 use crate::check::{Correctness, Examined};
+use crate::fault::CallNames;
 use crate::integrity::{self, Case, Finding, Integrity, Rule};
 use crate::machine::Machine;
 use crate::pool;
@@ -39,6 +41,8 @@ const TSC_CHAIN: &str = "tsc-chain";
 
 /// Source of figures by hardware counters.
 const PMU: &str = "pmu";
+/// Source of figures from single calls, timed by the counter alone.
+const TSC_SINGLE: &str = "tsc-single";
 
 /// A measured job with all that an answer may say about it.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +76,8 @@ pub struct Run {
     pub exit: Option<(ExitStatus, Usage)>,
     /// What came of the check, if there was one.
     pub examined: Option<Examined>,
+    /// Whether the job was run twice, and this is the better of both.
+    pub repeated: bool,
 }
 
 /// One line of a result: a name, a value, where it comes from and how far it spreads.
@@ -87,6 +93,14 @@ struct Row<'a> {
     samples: Option<&'a [f64]>,
 }
 
+/// How far the function's places lie apart, in cycles; `None` if it was measured at fewer than two.
+fn placement_spread(placements: &[Placement]) -> Option<f64> {
+    let judged =
+        || placements.iter().filter(|placement| placement.rounds > 0).map(|placement| placement.cycles);
+    let (least, most) = (judged().reduce(f64::min)?, judged().reduce(f64::max)?);
+    (judged().count() > 1).then_some(most - least)
+}
+
 /// What is known of a result's truth.
 #[derive(Debug)]
 pub struct Truth {
@@ -98,6 +112,18 @@ pub struct Truth {
 }
 
 impl<'a> Report<'a> {
+    /// Arguments the function reads whose buffers no longer held what they did, and which way data flows through
+    /// them; `None` where nobody looked.
+    fn inputs_mutated(&self) -> Option<Vec<(Direction, String)>> {
+        let mutated = self.measurement.findings.mutated?;
+        let prototype = self.call.kernel.prototype();
+        let names = CallNames::new(&prototype, &self.call.plan);
+        let buffers = (0_u16..).zip(&self.call.plan.buffers);
+        let changed = buffers
+            .filter(|(index, _)| mutated.checked_shr((*index).into()).is_some_and(|bits| bits & 1 != 0));
+        Some(changed.map(|(index, buffer)| (buffer.direction, names.buffer(index))).collect())
+    }
+
     /// Holds the measurement against what was seen from outside.
     #[must_use]
     pub fn truth(&self) -> Truth {
@@ -123,6 +149,15 @@ impl<'a> Report<'a> {
             series(if self.counts_cycles() { "TscCycles" } else { "Cycles" }, TSC_CHAIN, &cycles.isolated);
         let by_counter = series("Cycles", PMU, &cycles.counted).filter(|_| self.counts_cycles());
         let throughput = series("ThroughputCycles", TSC_CHAIN, &cycles.throughput);
+        let cold = cycles.cold.map(|cold| Row {
+            name: "ColdCycles",
+            unit: "cycles",
+            source: TSC_SINGLE,
+            value: cold.cycles,
+            n: cold.calls.into(),
+            spread: None,
+            samples: None,
+        });
         let counters = counters::counted(self.measurement, &self.pool.events).map(|counter| Row {
             name: &counter.event.name,
             unit: &counter.event.unit,
@@ -132,7 +167,7 @@ impl<'a> Report<'a> {
             spread: None,
             samples: None,
         });
-        let cycles = by_counter.into_iter().chain(by_clock).chain(throughput);
+        let cycles = by_counter.into_iter().chain(by_clock).chain(throughput).chain(cold);
         let kernel = cycles.chain(counters).chain(counted::rows(self));
         kernel.chain(hardware::rows(self)).collect()
     }

@@ -18,13 +18,14 @@ use crate::check::{Correctness, Examined};
 use crate::events::Selection;
 use crate::machine::Machine;
 use crate::pool;
+use crate::repeat::Measured;
 use crate::request::{Call, RunRequest};
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::builtin().unwrap());
 static MACHINE: LazyLock<Machine> = LazyLock::new(|| Machine::gather(0));
 
 /// A measured `blis.sdot`, to be changed by each test.
-pub(super) struct Sample {
+pub(crate) struct Sample {
     call: Call<'static>,
     pool: pool::Facts,
     measurement: Measurement,
@@ -32,7 +33,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let request = RunRequest::from_query("kernel=blis.sdot&n=1024").unwrap();
         let layers = vec![
             Layer { name: "seccomp".into(), missing: None },
@@ -44,6 +45,7 @@ impl Sample {
                 cores: vec![CoreId(1)],
                 ticks_per_ms: 2_000_000,
                 layers,
+                fenced_chains_cycles: 130,
                 ..pool::Facts::default()
             },
             measurement: measurement(),
@@ -53,6 +55,7 @@ impl Sample {
                 ran: Duration::from_micros(900),
                 exit: None,
                 examined: None,
+                repeated: false,
             },
         }
     }
@@ -69,7 +72,24 @@ impl Sample {
         }
     }
 
-    pub(super) fn cycles(mut self, samples: &[f64]) -> Self {
+    /// The same as a job that was measured.
+    pub(crate) fn measured(self) -> Measured {
+        Measured { measurement: Box::new(self.measurement), run: self.run }
+    }
+
+    /// Changes what was measured in any way.
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Measurement)) -> Self {
+        change(&mut self.measurement);
+        self
+    }
+
+    /// As on a host with fences that take so long.
+    pub(super) fn fenced_chains(mut self, cycles: u32) -> Self {
+        self.pool.fenced_chains_cycles = cycles;
+        self
+    }
+
+    pub(crate) fn cycles(mut self, samples: &[f64]) -> Self {
         self.measurement.cycles.isolated = samples.to_vec();
         self
     }
@@ -79,7 +99,7 @@ impl Sample {
         self
     }
 
-    pub(super) fn gate(mut self, gate: Gate) -> Self {
+    pub(crate) fn gate(mut self, gate: Gate) -> Self {
         self.measurement.cycles.gate = gate;
         self
     }
@@ -217,16 +237,20 @@ fn measurement() -> Measurement {
             throughput: Vec::new(),
             counted: Vec::new(),
             gate: Gate::Clean,
+            placements: Vec::new(),
             dropped: 0,
+            preempted: None,
             calls_per_round: 100,
             overhead_cycles: 29.1,
             empty_call_cycles: 9.9,
             ticks_per_cycle: 0.6,
             first_call_ticks: 5000,
+            cold: None,
         },
         counters: Vec::new(),
         events: EventCounts::default(),
         counts: Counting::Impossible(NotCountable::TooLong),
+        code: None,
         findings: Findings::default(),
         phases: Phases::default(),
         outputs: Outputs::NotAsked,

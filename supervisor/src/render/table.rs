@@ -33,7 +33,7 @@ pub fn table(report: &Report<'_>) -> String {
     for warning in complaints.chain(doubts::warnings(report, &cycles)) {
         let _ = writeln!(text, "warning: {warning}");
     }
-    for finding in doubts::findings(&report.measurement.findings) {
+    for finding in doubts::findings(report) {
         let _ = writeln!(text, "finding: {finding}");
     }
     text

@@ -11,11 +11,11 @@ use super::{body, check_machine, client};
 use crate::envelope::JobRecord;
 use crate::metrics::RunTally;
 use crate::negotiate::Format;
-use crate::pool::Finished;
 use crate::problem::Problem;
 use crate::rate_limit::Client;
 use crate::reload::State;
-use crate::render::{self, Report, Run};
+use crate::render::{self, Report};
+use crate::repeat::{self, Measured};
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
@@ -72,14 +72,14 @@ async fn measure(
     format: Format,
     tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.order(object.clone())).await?;
-    tally.ran(&finished);
+    let Measured { measurement, run } = repeat::measure(service, call, &object, |finished| {
+        tally.ran(finished);
+        if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
+            job.times = Some((finished.queued, finished.ran));
+        }
+    })
+    .await?;
     let ended = Instant::now();
-    if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
-        job.times = Some((finished.queued, finished.ran));
-    }
-    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
-    let measurement = call.measurement(end, &service.machine.isa)?;
     let extensions = request.extensions();
     let report = Report {
         id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),
@@ -87,7 +87,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, exit, examined },
+        run: &run,
         measurement: &measurement,
     };
     let answer = answer(&report, format, tally);

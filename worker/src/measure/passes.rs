@@ -130,6 +130,11 @@ impl PassTally {
         Self { passes, current: 0, counts: [BatchCounts::default(); MAX_GROUP], whole: false }
     }
 
+    /// How many passes there are.
+    pub(super) fn passes(&self) -> usize {
+        self.passes.len()
+    }
+
     /// Begins a round: it belongs to the pass that needs it most.
     pub(super) fn begin(&mut self, counters: &mut impl Counters) {
         let needy = self.passes.iter().enumerate().min_by_key(|(_, pass)| {

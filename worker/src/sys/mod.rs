@@ -11,6 +11,7 @@ pub mod memory;
 pub mod packet;
 pub mod perf;
 pub mod process;
+pub mod rseq;
 pub mod signal;
 pub mod stack;
 

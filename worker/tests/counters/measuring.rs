@@ -6,7 +6,7 @@ use webrunner_protocol::limits::MAX_GROUP;
 use webrunner_protocol::passes::{CYCLES, INSTRUCTIONS, LEADING, PassCounts};
 use webrunner_worker::counters::EventTable;
 use webrunner_worker::counters::pmu::Pmu;
-use webrunner_worker::measure::{Host, Measured, PreparedCall, Schedule, Session, measure};
+use webrunner_worker::measure::{Host, Measured, NoInputs, PreparedCall, Schedule, Session, measure};
 use webrunner_worker::sys::keyed;
 
 use crate::fake::{Fake, raw, set};
@@ -41,7 +41,7 @@ pub(crate) fn measured(pmu: impl Pmu, events: &EventSet) -> Measured {
         ..Schedule::of(Effort::Standard)
     };
     // SAFETY: the function uses 16 bytes of a stack that is this test's own.
-    unsafe { measure(&mut session, &call, &schedule, &host, &mut counters) }
+    unsafe { measure(&mut session, &call, &schedule, &host, &mut counters, &mut NoInputs) }
 }
 
 fn events_of(passes: &[PassCounts]) -> Vec<&[u16]> {
