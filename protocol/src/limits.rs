@@ -14,6 +14,9 @@ pub const MAX_REPLY_BYTES: usize = 64 << 10;
 /// Largest encoded message between supervisor and zygote.
 pub const MAX_CONTROL_BYTES: usize = 16 << 10;
 
+/// Largest encoded request to fork a worker: one with [`MAX_EVENTS`] events.
+pub const MAX_FORK_BYTES: usize = 2 << 10;
+
 /// Most memory an object may occupy once loaded, guard pages not counted.
 pub const MAX_IMAGE_BYTES: u64 = 64 << 20;
 
@@ -44,6 +47,15 @@ pub const MAX_ROUNDS: usize = 1024;
 /// Most counters a measurement may report.
 pub const MAX_COUNTERS: usize = 64;
 
+/// Most hardware events one job may ask for, cycles and instructions not counted.
+pub const MAX_EVENTS: usize = 64;
+
+/// Most passes they may take.
+pub const MAX_PASSES: usize = 16;
+
+/// Most events in the group of one pass, cycles and instructions among them. No core PMU has as many counters.
+pub const MAX_GROUP: usize = 16;
+
 /// Longest run of instruction bytes a fault reports; the longest x86 instruction.
 pub const MAX_INSTRUCTION_BYTES: usize = 15;
 
@@ -55,3 +67,6 @@ pub const MAX_LOOPS: usize = 16;
 
 /// Most missing instruction set extensions a refusal names.
 pub const MAX_FEATURES: usize = 16;
+
+/// Most bytes of outputs that are checked at a time; a call with larger buffers is not checked.
+pub const MAX_OUTPUTS_BYTES: usize = 16 << 20;

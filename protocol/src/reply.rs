@@ -9,6 +9,7 @@ use crate::counts::Counting;
 use crate::fault::Fault;
 use crate::ids::JobId;
 use crate::limits::{MAX_COUNTERS, MAX_ROUNDS};
+use crate::passes::EventCounts;
 use crate::refusal::{Name, Refusal};
 
 /// What a worker says, once.
@@ -43,14 +44,31 @@ pub struct Measurement {
     pub returned: Returned,
     /// Cycles per call.
     pub cycles: CycleSamples,
-    /// Events counted by the kernel, per call.
+    /// Events the kernel itself counted.
     pub counters: Vec<CounterReading>,
+    /// Events the hardware counted.
+    pub events: EventCounts,
     /// What one call executed, instruction by instruction.
     pub counts: Counting,
     /// What the function left behind that a caller would not expect.
     pub findings: Findings,
     /// How long the parts of the job took.
     pub phases: Phases,
+    /// Whether the worker now waits for a challenge.
+    pub outputs: Outputs,
+}
+
+/// What a worker will show of what the function computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outputs {
+    /// The job did not ask.
+    NotAsked,
+    /// The measured calls' have been sent, and the worker waits for a [`Challenge`](crate::check::Challenge).
+    Shown,
+    /// The function runs too long to be called again.
+    TooLong,
+    /// The process ended before it could be challenged: its counting copy raised a signal.
+    Lost,
 }
 
 /// The function that was called.
@@ -79,6 +97,9 @@ pub struct CycleSamples {
     /// Core cycles per call with calls back to back, one value a round, nothing taken out; the same rounds. Empty where
     /// that was not measured: quick effort, or a call so long that overlap is nothing beside it.
     pub throughput: Vec<f64>,
+    /// Core cycles per call as a hardware counter has them, overhead taken out; one value for each round that counts and
+    /// that was counted. Empty where there is no such counter.
+    pub counted: Vec<f64>,
     /// How the rounds that count were chosen.
     pub gate: Gate,
     /// Rounds measured and left out.
@@ -221,7 +242,8 @@ impl Measurement {
         check_count("rounds", cycles.isolated.len(), 1, MAX_ROUNDS)?;
         check_count("throughput rounds", cycles.throughput.len(), 0, MAX_ROUNDS)?;
         check_count("counters", self.counters.len(), 0, MAX_COUNTERS)?;
-        for &value in cycles.isolated.iter().chain(&cycles.throughput) {
+        check_count("counted rounds", cycles.counted.len(), 0, MAX_ROUNDS)?;
+        for &value in cycles.isolated.iter().chain(&cycles.throughput).chain(&cycles.counted) {
             check_figure("cycles", value)?;
         }
         check_figure("overhead", cycles.overhead_cycles)?;
@@ -230,6 +252,7 @@ impl Measurement {
         if self.counters.iter().any(|reading| reading.calls == 0) {
             return Err(ReplyError::Figure { what: "calls of a counter" });
         }
+        self.events.check()?;
         self.counts.check()
     }
 }

@@ -86,6 +86,9 @@ pub struct RunArgs {
     /// How much time to spend on a steady answer: quick, standard or thorough
     #[arg(long, value_name = "EFFORT", default_value = "standard")]
     pub effort: String,
+    /// Hardware events to count in place of the usual ones: names, aliases or cpu/event=0xa1,umask=1/, joined by commas
+    #[arg(long, value_name = "LIST")]
+    pub events: Option<String>,
     /// Print the full answer as JSON
     #[arg(long)]
     pub json: bool,
@@ -114,7 +117,7 @@ pub struct SelfCheckArgs {
 }
 
 /// Where and how jobs run.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PoolArgs {
     /// Cores to measure on, such as 1,3-5 [default: one thread of each core but the first]
     #[arg(long, value_name = "LIST")]

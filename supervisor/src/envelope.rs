@@ -88,7 +88,10 @@ fn preflight() -> HttpResponse {
 fn add_headers(headers: &mut HeaderMap, id: &RequestId) {
     let fixed = HeaderValue::from_static;
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, fixed("Retry-After, X-Request-Id"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        fixed("Retry-After, X-Correctness, X-Integrity, X-Request-Id"),
+    );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     // An id is visible ASCII, which every header may hold.
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {

@@ -8,8 +8,10 @@
 //! - [`cli`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
 //! - [`startup`], [`service`], [`routes`], [`envelope`]: the HTTP service.
 //! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
+//! - [`events`]: hardware events by name, and how the kernel is asked for them.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
+//! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
 //! - [`metrics`], [`telemetry`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
 //! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
@@ -18,6 +20,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -25,8 +28,10 @@ pub mod connections;
 pub mod cores;
 pub mod descriptors;
 pub mod envelope;
+pub mod events;
 pub mod fault;
 pub mod http_client;
+pub mod integrity;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;

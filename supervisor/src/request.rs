@@ -4,17 +4,23 @@
 //! guessed at: a typing error must not measure something else than was meant.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use actix_web::web::Bytes;
 use webrunner_kernels::{Catalogue, Kernel};
+use webrunner_protocol::events::EventSet;
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
 use webrunner_protocol::plan::CallPlan;
 use webrunner_protocol::reply::Measurement;
 
 use crate::catalogue;
+use crate::check::{Correctness, Examination, Examined};
+use crate::events::Selection;
+use crate::events::host::HostEvents;
 use crate::fault::CallNames;
 use crate::machine::isa::Isa;
 use crate::negotiate::Format;
-use crate::pool::End;
+use crate::pool::{End, Order};
 use crate::problem::Problem;
 
 /// Most name=value pairs in one query.
@@ -40,6 +46,10 @@ pub struct RunRequest<'a> {
     pub effort: Effort,
     /// Whether to count instructions; left to the effort if not said.
     pub counts: Option<bool>,
+    /// Whether to check what the function computes; left to the effort if not said.
+    pub check: Option<bool>,
+    /// Hardware events to count in place of the usual ones.
+    pub events: Option<Cow<'a, str>>,
     /// Form of the answer, if one is named.
     pub format: Option<Format>,
     /// The kernel's parameters.
@@ -60,7 +70,8 @@ impl<'a> RunRequest<'a> {
     /// # Errors
     /// As [`RunRequest::from_query`].
     pub fn from_pairs(pairs: Vec<Pair<'a>>) -> Result<Self, Problem> {
-        let (mut kernel, mut symbol, mut format, mut counts) = (None, None, None, None);
+        let (mut kernel, mut symbol, mut format) = (None, None, None);
+        let (mut counts, mut check, mut events) = (None, None, None);
         let mut effort = Effort::Standard;
         let mut parameters = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
@@ -68,7 +79,9 @@ impl<'a> RunRequest<'a> {
                 "kernel" => kernel = Some(value),
                 "_symbol" => symbol = Some(check_symbol(value)?),
                 "_effort" => effort = parse_effort(&value)?,
-                "_counts" => counts = Some(parse_counts(&value)?),
+                "_counts" => counts = Some(parse_switch("_counts", &value)?),
+                "_check" => check = Some(parse_switch("_check", &value)?),
+                "_events" => events = Some(value),
                 "_format" => format = Some(parse_format(&value)?),
                 option if option.starts_with('_') => {
                     return Err(Problem::UnknownOption { name: name.into_owned() });
@@ -77,7 +90,21 @@ impl<'a> RunRequest<'a> {
             }
         }
         let kernel = kernel.filter(|name| !name.is_empty()).ok_or(Problem::KernelMissing)?;
-        Ok(Self { kernel, symbol, effort, counts, format, parameters })
+        Ok(Self { kernel, symbol, effort, counts, check, events, format, parameters })
+    }
+
+    /// Finds the hardware events that were asked for; `None` if none were.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownEvent`], [`Problem::BadEvent`] or [`Problem::BadOption`].
+    pub fn selection(&self, events: &HostEvents) -> Result<Option<Selection>, Problem> {
+        let Some(list) = &self.events else { return Ok(None) };
+        if self.effort == Effort::Quick {
+            // It is over before the counters could be read for several passes.
+            let expected = "_effort=standard or thorough beside it";
+            return Err(Problem::BadOption { name: "_events", expected, got: "_effort=quick".into() });
+        }
+        Ok(Some(events.select(list)?))
     }
 
     /// Finds the kernel and settles its parameters.
@@ -88,8 +115,13 @@ impl<'a> RunRequest<'a> {
         let kernel = catalogue::find(catalogue, &self.kernel)?;
         let binding =
             catalogue::bind(kernel, self.parameters.iter().map(|(name, value)| (&**name, &**value)))?;
+        let examination = match self.check.unwrap_or(self.effort != Effort::Quick) {
+            true => Examination::of(binding.clone(), FILL_SEED).map(Arc::new),
+            false => Err("not asked for; add _check=yes or more effort".to_owned()),
+        };
         Ok(Call {
             kernel,
+            examination,
             parameters: binding.parameters,
             plan: binding.plan,
             flop: binding.work.flop,
@@ -97,6 +129,7 @@ impl<'a> RunRequest<'a> {
             effort: self.effort,
             // A quick job takes little longer than the counting.
             counts: self.counts.unwrap_or(self.effort != Effort::Quick),
+            events: None,
             symbol: self.symbol.as_deref().map(str::to_owned),
         })
     }
@@ -119,11 +152,29 @@ pub struct Call<'k> {
     pub effort: Effort,
     /// Whether to count instructions.
     pub counts: bool,
+    /// Hardware events to count in place of the usual ones.
+    pub events: Option<Selection>,
     /// The function the client named.
     pub symbol: Option<String>,
+    /// The check of what the function computes, or why there is none, in words.
+    pub examination: Result<Arc<Examination>, String>,
 }
 
 impl Call<'_> {
+    /// The hardware events to ask the kernel for in place of the usual ones. None either on a host that has no counters:
+    /// those asked for are then absent.
+    #[must_use]
+    pub fn chosen_events(&self) -> Option<EventSet> {
+        self.events.as_ref().and_then(|selection| selection.set.clone())
+    }
+
+    /// The call as a job for the pool, made on this object.
+    #[must_use]
+    pub fn order(&self, object: Bytes) -> Order {
+        let (events, examination) = (self.chosen_events(), self.examination());
+        Order { work: self.work(), object, events, examination }
+    }
+
     /// The measurement this call ended with.
     ///
     /// # Errors
@@ -136,7 +187,23 @@ impl Call<'_> {
         Problem::from_end(end, isa, &CallNames::new(&prototype, &self.plan))
     }
 
-    /// The job for a worker.
+    /// The check of its outputs, if there is one.
+    #[must_use]
+    pub fn examination(&self) -> Option<Arc<Examination>> {
+        self.examination.as_ref().ok().cloned()
+    }
+
+    /// What is known of the function's outputs.
+    #[must_use]
+    pub fn correctness(&self, examined: Option<&Examined>) -> Correctness {
+        match (examined, &self.examination) {
+            (Some(examined), _) => examined.correctness.clone(),
+            (None, Err(reason)) => Correctness::Unchecked { reason: reason.clone() },
+            (None, Ok(_)) => Correctness::Unchecked { reason: "the check was not made".to_owned() },
+        }
+    }
+
+    /// The job for a worker; the pool adds the check.
     #[must_use]
     pub fn work(&self) -> Work {
         Work::Kernel(KernelWork {
@@ -145,6 +212,7 @@ impl Call<'_> {
             effort: self.effort,
             counts: self.counts,
             fill_seed: FILL_SEED,
+            checking: None,
         })
     }
 }
@@ -161,11 +229,11 @@ pub fn parse_effort(name: &str) -> Result<Effort, Problem> {
     })
 }
 
-fn parse_counts(word: &str) -> Result<bool, Problem> {
+fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
     match word {
         "yes" => Ok(true),
         "no" => Ok(false),
-        _ => Err(Problem::BadOption { name: "_counts", expected: "yes or no", got: word.to_owned() }),
+        _ => Err(Problem::BadOption { name, expected: "yes or no", got: word.to_owned() }),
     }
 }
 
@@ -244,6 +312,22 @@ mod tests {
         assert!(counts("") && counts("&_effort=thorough") && counts("&_effort=quick&_counts=yes"));
         assert!(!counts("&_effort=quick") && !counts("&_counts=no"));
     }
+
+    #[test]
+    fn outputs_are_checked_unless_the_job_is_quick_or_it_is_not_possible() {
+        let catalogue = Catalogue::builtin().unwrap();
+        let reason = |query: &str| {
+            let call = RunRequest::from_query(query).unwrap().resolve(&catalogue).unwrap();
+            call.examination.err().unwrap_or_default()
+        };
+        assert_eq!(reason("kernel=sdot"), "");
+        assert_eq!(reason("kernel=sdot&_effort=quick&_check=yes"), "");
+        assert!(reason("kernel=sdot&_effort=quick").contains("not asked for"));
+        assert!(reason("kernel=sdot&_check=no").contains("not asked for"));
+        assert!(reason("kernel=playground&_check=yes").contains("no reference"));
+        assert!(reason("kernel=sdot&n=3000000").contains("24000024 bytes, and at most 16777216"));
+    }
+
     use crate::problem::Kind;
 
     fn kind(query: &str) -> Kind {
@@ -271,6 +355,7 @@ mod tests {
         assert_eq!(kind("kernel=sdot&_efort=quick"), Kind::UnknownOption);
         assert_eq!(kind("kernel=sdot&_effort=fast"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_counts=1"), Kind::BadOption);
+        assert_eq!(kind("kernel=sdot&_check=true"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_format=xml"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_symbol="), Kind::BadOption);
     }

@@ -45,10 +45,12 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}; choose another with --listen or --metrics-listen")]
+    #[error("cannot listen on {address}; choose another with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The flag that names it.
+        flag: &'static str,
         /// Why.
         source: io::Error,
     },
@@ -60,12 +62,12 @@ pub enum StartupError {
     Serve(#[source] io::Error),
 }
 
-/// Binds the address to listen on.
+/// Binds an address to listen on, which this flag names.
 ///
 /// # Errors
 /// [`StartupError::Listen`].
-pub fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
-    let failed = |source| StartupError::Listen { address, source };
+pub fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartupError> {
+    let failed = |source| StartupError::Listen { address, flag, source };
     let listener = TcpListener::bind(address).map_err(failed)?;
     rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
     listener.set_nonblocking(true).map_err(failed)?;

@@ -9,8 +9,9 @@ use std::cell::UnsafeCell;
 use webrunner_protocol::counts::{Counting, NotCountable};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::Effort;
+use webrunner_protocol::passes::EventCounts;
 use webrunner_protocol::plan::Argument;
-use webrunner_protocol::reply::{EntryPoint, Findings, Gate, Measurement, Outcome, Phases, Reply};
+use webrunner_protocol::reply::{EntryPoint, Findings, Gate, Measurement, Outcome, Outputs, Phases, Reply};
 use webrunner_worker::measure::{
     Counters, Host, Measured, NoCounters, PreparedCall, Reading, Schedule, Session, measure, rehearse,
 };
@@ -400,9 +401,11 @@ fn as_reply(measured: Measured) -> Reply {
             returned: measured.returned,
             cycles: measured.cycles,
             counters: measured.counters,
+            events: EventCounts { passes: measured.passes, refused: Vec::new() },
             counts: Counting::Impossible(NotCountable::TooLong),
             findings: measured.findings,
             phases: Phases::default(),
+            outputs: Outputs::NotAsked,
         })),
     }
 }

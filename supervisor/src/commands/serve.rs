@@ -22,9 +22,9 @@ pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
     // Before any thread is started, so that all of them stay off the cores jobs run on.
     cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
     let live = Arc::new(Live::load(config.files.clone()).map_err(|error| Failure::of(&error))?);
-    let listener = startup::bind(config.listen).map_err(|error| Failure::of(&error))?;
-    let operators =
-        config.metrics_listen.map(startup::bind).transpose().map_err(|error| Failure::of(&error))?;
+    let listener = startup::bind(config.listen, "--listen").map_err(|error| Failure::of(&error))?;
+    let operators = config.metrics_listen.map(|address| startup::bind(address, "--metrics-listen"));
+    let operators = operators.transpose().map_err(|error| Failure::of(&error))?;
     let cores = config.pool.cores.len() + config.pool.quick_cores.len();
     let operated = operators.as_ref().map_or(0, |_| operators::MAX_CONNECTIONS);
     let limit = descriptors::raise_limit();

@@ -83,6 +83,11 @@ pub(super) fn perf_event_paranoid() -> Fact {
         .into())
 }
 
+/// Whether the kernel keeps a counter for itself, to notice cores that hang.
+pub(super) fn nmi_watchdog() -> Fact {
+    Ok(Value::from(line("/proc/sys/kernel/nmi_watchdog")? == "1"))
+}
+
 /// As this process has it; workers inherit it unless the kernel is older than 5.16, which forces it on under seccomp.
 pub(super) fn speculation_store_bypass() -> Fact {
     keyed("/proc/self/status", "Speculation_Store_Bypass").map(Value::from)

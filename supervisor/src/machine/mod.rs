@@ -53,6 +53,7 @@ impl Machine {
         facts.put("clocksource", host::clocksource());
         facts.put("tsc", tsc(isa.as_ref().ok()));
         facts.put("perf_event_paranoid", host::perf_event_paranoid());
+        facts.put("nmi_watchdog", host::nmi_watchdog());
         Self {
             cpu,
             microarchitecture: cpu_id.microarchitecture(),
@@ -73,6 +74,7 @@ impl Machine {
             pool.events.iter().partition(|event| event.missing.is_none());
         let counted = counted.iter().map(|event| json!({ "name": event.name, "unit": event.unit }));
         body.insert("counters".into(), counted.collect());
+        body.insert("hardware_events".into(), pool.hardware.describe(|core| pool.plan(core)));
         let mut absent: Vec<_> =
             missing.iter().map(|event| json!({ "name": event.name, "reason": event.missing })).collect();
         if let Some(reason) = self.no_counters {
@@ -162,7 +164,7 @@ fn tsc(isa: Option<&Isa>) -> Fact {
 
 #[cfg(test)]
 mod tests {
-    use webrunner_protocol::control::{Event, EventSource, Layer};
+    use webrunner_protocol::control::{Event, Layer};
     use webrunner_protocol::ids::CoreId;
 
     use super::*;
@@ -180,25 +182,16 @@ mod tests {
     fn counters_and_layers_are_listed_as_present_or_missing() {
         let pool = pool::Facts {
             cores: vec![CoreId(1)],
-            quick_cores: Vec::new(),
+            ticks_per_ms: 2_000_000,
             layers: vec![
                 Layer { name: "seccomp".into(), missing: None },
                 Layer { name: "landlock".into(), missing: Some("kernel too old".into()) },
             ],
             events: vec![
-                Event {
-                    name: "task-clock".into(),
-                    unit: "ns".into(),
-                    source: EventSource::Kernel,
-                    missing: None,
-                },
-                Event {
-                    name: "Instructions".into(),
-                    unit: "1".into(),
-                    source: EventSource::Pmu,
-                    missing: Some("no PMU".into()),
-                },
+                Event { name: "task-clock".into(), unit: "ns".into(), missing: None },
+                Event { name: "Instructions".into(), unit: "1".into(), missing: Some("no PMU".into()) },
             ],
+            ..pool::Facts::default()
         };
         let body = Machine::gather(0).describe(&pool);
         assert_eq!(body["cores"], json!([1]));

@@ -1,18 +1,21 @@
-//! One job's conversation with its worker: the frame out, exactly one frame back, then end of file.
+//! One job's conversation with its worker: the frame out, exactly one frame back, then end of file; more where outputs are
+//! checked (`examine`).
 //!
 //! Every byte that comes back is hostile. At most one frame's worth is kept, lengths are held against the limits before
 //! anything is allocated for them, and what is not a reply is described without repeating a byte of it.
 
 use std::io::{self, IoSlice};
 
-use actix_web::web::Bytes;
 use webrunner_protocol::codec;
 use webrunner_protocol::frame::{JobHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 use webrunner_protocol::reply::Reply;
 
+use super::Parcel;
+use super::examine;
 use super::readable::Readable;
+use crate::check::Examined;
 
 /// Bytes most replies fit in.
 const USUAL_REPLY_BYTES: usize = 2048;
@@ -20,8 +23,8 @@ const USUAL_REPLY_BYTES: usize = 2048;
 /// What a worker sent before it ended or closed its socket.
 #[derive(Debug)]
 pub(super) enum Sent {
-    /// One reply that can be true.
-    Reply(Box<Reply>),
+    /// One reply that can be true, and what came of its check if there was one.
+    Reply(Box<Reply>, Option<Examined>),
     /// Nothing, though it took the job.
     Nothing,
     /// Nothing, and it ended before it had taken all of the job: nothing of the object has run.
@@ -37,7 +40,8 @@ pub(super) enum Sent {
 ///
 /// # Errors
 /// If the socket fails other than by the worker's end.
-pub(super) async fn exchange(socket: &Readable, id: JobId, job: &[u8], object: &Bytes) -> io::Result<Sent> {
+pub(super) async fn exchange(socket: &Readable, parcel: &Parcel<'_>) -> io::Result<Sent> {
+    let Parcel { id, encoded: job, object, examination } = *parcel;
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
     let mut parts = [IoSlice::new(&header), IoSlice::new(job), IoSlice::new(object)];
@@ -46,6 +50,12 @@ pub(super) async fn exchange(socket: &Readable, id: JobId, job: &[u8], object: &
         Err(error) if is_end(&error) => false,
         Err(error) => return Err(error),
     };
+    if let Some(examination) = examination {
+        return Ok(match examine::receive(socket, id, examination).await? {
+            Sent::Nothing if !sent => Sent::NotTaken,
+            came => came,
+        });
+    }
     let (bytes, read_all) = receive(socket).await?;
     Ok(match bytes.as_slice() {
         [] if !(sent && read_all) => Sent::NotTaken,
@@ -88,7 +98,7 @@ fn judge(bytes: &[u8], id: JobId) -> Sent {
         return Sent::Garbage { reason: format!("it sent more than {LONGEST} bytes") };
     }
     match parse(bytes, id) {
-        Ok(reply) => Sent::Reply(Box::new(reply)),
+        Ok(reply) => Sent::Reply(Box::new(reply), None),
         Err(reason) => Sent::Garbage { reason },
     }
 }
@@ -103,6 +113,11 @@ fn parse(bytes: &[u8], id: JobId) -> Result<Reply, String> {
     if body.len() != claimed {
         return Err(format!("its reply claims {claimed} bytes and {} came", body.len()));
     }
+    decode(body, id)
+}
+
+/// Decodes the body of a reply's frame.
+pub(super) fn decode(body: &[u8], id: JobId) -> Result<Reply, String> {
     let reply: Reply = codec::decode(body).map_err(|_| "its reply cannot be decoded".to_owned())?;
     reply.check(id).map_err(|error| error.to_string())?;
     Ok(reply)

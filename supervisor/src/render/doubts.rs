@@ -2,7 +2,7 @@
 
 use webrunner_protocol::reply::{Findings, Gate};
 
-use super::{Report, counters};
+use super::{Report, hardware};
 use crate::summary::{Quality, Summary};
 
 /// Doubts about the figures of a report.
@@ -27,13 +27,7 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
         ),
         (Gate::Clean, _) => {}
     }
-    for counter in counters::counted(report.measurement, &report.pool.events).filter(|c| c.is_shared()) {
-        warnings.push(format!(
-            "{} was on the hardware for {:.0} % of the time only; its value is scaled up.",
-            counter.event.name,
-            100.0 * counter.reading.time_running as f64 / counter.reading.time_enabled.max(1) as f64
-        ));
-    }
+    warnings.extend(hardware::doubts(report));
     if report.machine.fact("smt") == true {
         warnings.push("The core may be shared with another hardware thread (SMT is on).".into());
     }
@@ -90,7 +84,6 @@ mod tests {
         assert!(doubts(&Sample::new().gate(Gate::BestAgreeing))[0].contains("agree best"));
         assert!(doubts(&Sample::new().gate(Gate::Ungated))[0].contains("not checked"));
         assert!(doubts(&Sample::new().cycles(&[100.0, 200.0, 300.0]))[0].contains("2 %"));
-        assert!(doubts(&Sample::new().shared("Instructions", 10, 10))[0].contains("50 %"));
     }
 
     #[test]

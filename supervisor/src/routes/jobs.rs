@@ -20,6 +20,12 @@ use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
 
+/// Whether the function computes what it should, for formats that have no place for it.
+const CORRECTNESS: &str = "X-Correctness";
+
+/// Whether what the worker says can be true, likewise.
+const INTEGRITY: &str = "X-Integrity";
+
 /// Measures the object in the body. A client that leaves drops this future, which cancels its job.
 ///
 /// Every post is a run of some outcome, whether or not it comes as far as a worker.
@@ -47,7 +53,8 @@ async fn answer_job<'s>(
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
     let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(request)));
-    let call = asked.resolve(&state.catalogue)?;
+    let mut call = asked.resolve(&state.catalogue)?;
+    call.events = asked.selection(&service.facts().hardware)?;
     tally.of_kernel(call.kernel.full_name());
     note(request, &call, &client);
     service.admit_client(client)?;
@@ -65,13 +72,13 @@ async fn measure(
     format: Format,
     tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.work(), object.clone()).await?;
+    let finished = service.run(call.order(object.clone())).await?;
     tally.ran(&finished);
     let ended = Instant::now();
     if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
         job.times = Some((finished.queued, finished.ran));
     }
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa)?;
     let extensions = request.extensions();
     let report = Report {
@@ -80,18 +87,22 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
-    let answer = answer(&report, format);
+    let answer = answer(&report, format, tally);
     tally.rendered(ended.elapsed());
     answer
 }
 
-fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> {
+fn answer(report: &Report<'_>, format: Format, tally: &RunTally<'_>) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, format.content_type()));
     response.insert_header((CACHE_CONTROL, "no-store"));
+    let truth = report.truth();
+    tally.judged(&truth);
+    response.insert_header((CORRECTNESS, truth.correctness.name()));
+    response.insert_header((INTEGRITY, truth.integrity.name()));
     let body = match format {
         Format::Text => render::text(report).into_bytes(),
         Format::Csv => render::csv(report).into_bytes(),

@@ -10,10 +10,10 @@
 use std::arch::global_asm;
 
 /// Dependent additions in the short chain.
-pub(super) const SHORT_CHAIN: u64 = 64;
+pub(super) const SHORT_CHAIN: u64 = webrunner_protocol::passes::SHORT_CHAIN;
 
 /// Dependent additions in the long chain.
-pub(super) const LONG_CHAIN: u64 = 256;
+pub(super) const LONG_CHAIN: u64 = webrunner_protocol::passes::LONG_CHAIN;
 
 /// Core cycles of one turn of the add clock.
 pub(super) const ADD_CLOCK_CYCLES: f64 = 32.0;

@@ -1,6 +1,7 @@
 //! Standard and thorough measuring: rounds with clocks in them, until enough are clean or time is up.
 #![forbid(unsafe_code)]
 
+use webrunner_protocol::passes::{BatchCalls, PassCounts};
 use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 
 use super::builtin::{ADD_CLOCK_CYCLES, IMUL_CLOCK_CYCLES, LONG_CHAIN, SHORT_CHAIN};
@@ -8,6 +9,7 @@ use super::caller::Caller;
 use super::counters::{Counters, Tally};
 use super::cpu;
 use super::host::Host;
+use super::passes::{Part, PassTally};
 use super::round::{Round, choose};
 use super::schedule::Schedule;
 use super::sizing::Sizer;
@@ -26,6 +28,7 @@ struct Rounds<'run, 'session, C> {
     caller: &'run mut Caller<'session>,
     counters: &'run mut C,
     tally: Tally,
+    passes: PassTally,
     sizes: Sizes,
 }
 
@@ -49,17 +52,19 @@ pub(super) fn sample(
     host: &Host,
     counters: &mut impl Counters,
     first_call: f64,
-) -> (CycleSamples, Vec<CounterReading>) {
+) -> (CycleSamples, Vec<CounterReading>, Vec<PassCounts>) {
     let deadline = cpu::ticks().saturating_add(host.ticks(schedule.budget_us) as u64);
     let sizes = warm_up(caller, schedule, host, first_call);
-    let mut making = Rounds { tally: Tally::new(counters), caller, counters, sizes };
+    let (tally, passes) = (Tally::new(counters), PassTally::new(counters));
+    let mut making = Rounds { tally, passes, caller, counters, sizes };
     let mut rounds = Vec::with_capacity(schedule.room());
     let mut clean = 0;
     loop {
         let round = making.round();
         rounds.push(round);
         clean += usize::from(round.is_clean());
-        if clean >= schedule.wanted_rounds || rounds.len() >= schedule.room() || cpu::ticks() >= deadline {
+        let enough = clean >= schedule.wanted_rounds && making.passes.settled();
+        if enough || rounds.len() >= schedule.room() || cpu::ticks() >= deadline {
             break;
         }
     }
@@ -69,6 +74,7 @@ pub(super) fn sample(
     let cycles = CycleSamples {
         isolated: chosen.iter().map(Round::isolated).collect(),
         throughput,
+        counted: chosen.iter().filter_map(|round| round.counted).collect(),
         gate,
         dropped: (rounds.len() - chosen.len()) as u32,
         calls_per_round: sizes.function as u32,
@@ -77,7 +83,8 @@ pub(super) fn sample(
         ticks_per_cycle: median_of(chosen.iter(), Round::ticks_per_cycle),
         first_call_ticks: first_call as u64,
     };
-    (cycles, making.tally.readings(gate == Gate::Clean))
+    let only_clean = gate == Gate::Clean;
+    (cycles, making.tally.readings(only_clean), making.passes.counts(only_clean))
 }
 
 /// Lets the clock speed settle, finds how many calls make a batch, and runs the function until it is warm.
@@ -130,19 +137,27 @@ impl<C: Counters> Rounds<'_, '_, C> {
     fn round(&mut self) -> Round {
         let sizes = self.sizes;
         let core = self.caller.core();
+        self.passes.begin(self.counters);
         let add = self.caller.add_clock(sizes.add_turns) / (sizes.add_turns.max(1) as f64 * ADD_CLOCK_CYCLES);
         let before = self.imul_clock();
-        let short_chain = self.per_call(Target::ShortChain, sizes.short_chain);
+        let short_chain = self.counted(Part::ShortChain, Target::ShortChain, sizes.short_chain);
         let function = self.function();
-        let long_chain = self.per_call(Target::LongChain, sizes.long_chain);
+        let long_chain = self.counted(Part::LongChain, Target::LongChain, sizes.long_chain);
         let back_to_back = sizes.back_to_back.map(|calls| self.per_call(Target::BackToBack, calls));
         let empty = self.per_call(Target::Empty, sizes.empty);
         let after = self.imul_clock();
         let moved = self.caller.core() != core;
         let clocks = [add, before, after];
-        let round = Round { clocks, short_chain, long_chain, empty, function, back_to_back, moved };
-        self.tally.add(sizes.function, round.is_clean());
-        round
+        let round =
+            Round { clocks, short_chain, long_chain, empty, function, back_to_back, counted: None, moved };
+        let clean = round.is_clean();
+        self.tally.add(sizes.function, clean);
+        let calls = BatchCalls {
+            short_chain: sizes.short_chain,
+            function: sizes.function,
+            long_chain: sizes.long_chain,
+        };
+        Round { counted: self.passes.end(calls, clean), ..round }
     }
 
     fn imul_clock(&self) -> f64 {
@@ -154,10 +169,18 @@ impl<C: Counters> Rounds<'_, '_, C> {
         self.caller.batch(target, calls) / calls as f64
     }
 
-    fn function(&mut self) -> f64 {
-        let calls = self.sizes.function;
+    /// The same, with the pass of this round read around it.
+    fn counted(&mut self, part: Part, target: Target, calls: u64) -> f64 {
         let caller = &mut *self.caller;
-        let batch = || caller.batch(Target::Function, calls);
-        self.tally.around(self.counters, batch) / calls as f64
+        self.passes.around(self.counters, part, || caller.batch(target, calls)) / calls as f64
+    }
+
+    fn function(&mut self) -> f64 {
+        let Self { caller, counters, tally, passes, sizes } = self;
+        let calls = sizes.function;
+        let ticks = tally.around(*counters, |counters| {
+            passes.around(counters, Part::Function, || caller.batch(Target::Function, calls))
+        });
+        ticks / calls as f64
     }
 }

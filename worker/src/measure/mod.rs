@@ -10,7 +10,8 @@
 //! - [`call`](PreparedCall): arguments to registers and stack. [`host`](Host): what is known of the machine.
 //! - `trampoline`, `builtin`, `cpu`: the assembly. `caller` is the only user of the first, and safe to use.
 //! - `gated` and `quick`: the two ways to make rounds. `round`: the fit, and which rounds count.
-//! - [`schedule`](Schedule): how much of everything. [`counters`](Counters): what a worker with hardware counters adds.
+//! - [`schedule`](Schedule): how much of everything. [`counters`](Counters): what a worker with counters adds; `passes`:
+//!   hardware counters, a group at a time.
 //!
 //! The method, with the measurements that led to it, is described in `docs/measurement.md`.
 
@@ -21,6 +22,7 @@ mod counters;
 mod cpu;
 mod gated;
 mod host;
+mod passes;
 mod quick;
 mod round;
 mod schedule;
@@ -29,10 +31,11 @@ mod stats;
 mod trampoline;
 
 use webrunner_protocol::job::Effort;
+use webrunner_protocol::passes::PassCounts;
 use webrunner_protocol::reply::{CounterReading, CycleSamples, Findings, Returned};
 
 pub use call::{CallError, PreparedCall};
-pub use counters::{Counters, NoCounters, Reading};
+pub use counters::{Counters, GroupReading, NoCounters, Reading};
 pub use host::Host;
 pub use schedule::Schedule;
 pub use trampoline::Session;
@@ -46,11 +49,15 @@ pub struct Measured {
     pub cycles: CycleSamples,
     /// What the first call returned.
     pub returned: Returned,
+    /// What the last call returned.
+    pub last_returned: Returned,
     /// What any call left behind that a caller would not expect.
     pub findings: Findings,
     /// Events over the function's isolated calls in the rounds that count, the trampoline's own included. `event` is
     /// the counter's place in [`Counters::read`]; empty where there are none.
     pub counters: Vec<CounterReading>,
+    /// What hardware counters counted, pass by pass; empty where there are none, and where too little was measured.
+    pub passes: Vec<PassCounts>,
 }
 
 /// Calls the function of `call` once, then as often as `schedule` asks, and measures it.
@@ -71,23 +78,31 @@ pub unsafe fn measure(
     // SAFETY: what `Caller::new` asks is what this function asks.
     let mut caller = unsafe { Caller::new(session, host, call) };
     let (first_call, returned) = caller.first_call();
-    let (cycles, counters) = if first_call > host.ticks(schedule.first_call_alone_us) {
-        (quick::first_call_alone(&mut caller, schedule, host, first_call), Vec::new())
+    let (cycles, counters, passes) = if first_call > host.ticks(schedule.first_call_alone_us) {
+        (quick::first_call_alone(&mut caller, schedule, host, first_call), Vec::new(), Vec::new())
     } else if schedule.gated {
         gated::sample(&mut caller, schedule, host, counters, first_call)
     } else {
-        quick::sample(&mut caller, schedule, host, counters, first_call)
+        let (cycles, counters) = quick::sample(&mut caller, schedule, host, counters, first_call);
+        (cycles, counters, Vec::new())
     };
-    Measured { cycles, returned, findings: caller.findings(), counters }
+    Measured {
+        cycles,
+        returned,
+        last_returned: caller.returned(),
+        findings: caller.findings(),
+        counters,
+        passes,
+    }
 }
 
-/// Calls the function of `call` once, in the state every measured call finds, and measures nothing.
+/// Calls the function of `call` once, in the state every measured call finds; gives the ticks it took and what it returned.
 ///
 /// # Safety
 /// As for [`measure`].
-pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host) -> Returned {
+pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host) -> (f64, Returned) {
     // SAFETY: what `Caller::new` asks is what this function asks.
-    unsafe { Caller::new(session, host, call) }.first_call().1
+    unsafe { Caller::new(session, host, call) }.first_call()
 }
 
 /// Measures a built-in function in place of one, and forgets the answer.

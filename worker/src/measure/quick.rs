@@ -83,7 +83,7 @@ pub(super) fn sample(
         shorts.push(known.short_chain.batch(caller, batch).0);
         // Reading counters takes as long as a batch: once will do here.
         let (ticks, calls) = if functions.is_empty() {
-            tally.around(counters, || function.batch(caller, batch))
+            tally.around(counters, |_| function.batch(caller, batch))
         } else {
             function.batch(caller, batch)
         };
@@ -124,6 +124,7 @@ fn answer(fit: Fit, functions: &[f64], calls: u64, empty: f64, first_call: f64) 
     CycleSamples {
         isolated: functions.iter().map(|&ticks| fit.cycles(ticks)).collect(),
         throughput: Vec::new(),
+        counted: Vec::new(),
         gate: Gate::Ungated,
         dropped: 0,
         calls_per_round: calls as u32,

@@ -36,6 +36,8 @@ pub(super) struct Round {
     pub(super) function: f64,
     /// Ticks per call of the function, back to back; `None` where that was not measured.
     pub(super) back_to_back: Option<f64>,
+    /// Core cycles of a fenced call of the function as a hardware counter has them; `None` without one.
+    pub(super) counted: Option<f64>,
     /// The process was moved to another core meanwhile.
     pub(super) moved: bool,
 }
@@ -127,6 +129,7 @@ mod tests {
             empty: 40.0 * b,
             function: 130.0 * b,
             back_to_back: Some(100.0 * b),
+            counted: None,
             moved: false,
         }
     }
