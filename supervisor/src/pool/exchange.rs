@@ -97,13 +97,17 @@ fn judge(bytes: &[u8], id: JobId) -> Sent {
     if bytes.len() > LONGEST {
         return Sent::Garbage { reason: format!("it sent more than {LONGEST} bytes") };
     }
-    match parse(bytes, id) {
+    match parse_reply(bytes, id) {
         Ok(reply) => Sent::Reply(Box::new(reply), None),
         Err(reason) => Sent::Garbage { reason },
     }
 }
 
-fn parse(bytes: &[u8], id: JobId) -> Result<Reply, String> {
+/// Reads all that came by a worker's socket as the one reply to job `id`.
+///
+/// # Errors
+/// What is wrong with it, in words that hold no byte of it.
+pub fn parse_reply(bytes: &[u8], id: JobId) -> Result<Reply, String> {
     let Some((start, body)) = bytes.split_first_chunk::<{ ReplyHeader::BYTES }>() else {
         return Err(format!("it sent {} bytes, fewer than a reply's header", bytes.len()));
     };

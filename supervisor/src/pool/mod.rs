@@ -41,9 +41,9 @@ use webrunner_protocol::events::{EventSet, PassPlan};
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, KernelWork, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
-use webrunner_protocol::reply::{Outcome, Reply};
 
 use self::exchange::Sent;
+pub use self::exchange::parse_reply;
 use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Lease, Need, Queue};
@@ -310,7 +310,7 @@ impl Pool {
         let heard = |end| Ok(Some(Heard { end, examined: None }));
         match timeout(self.deadline, exchange::exchange(&worker.socket, parcel)).await {
             Err(_) => heard(End::TimeLimit { limit: self.deadline }),
-            Ok(Ok(Sent::Reply(reply, examined))) => Ok(Some(Heard { end: end_of(*reply), examined })),
+            Ok(Ok(Sent::Reply(reply, examined))) => Ok(Some(Heard { end: End::of(*reply), examined })),
             Ok(Ok(Sent::Garbage { reason })) => heard(End::Violation { reason }),
             Ok(Ok(Sent::Nothing)) => heard(death(worker, self.deadline).await?),
             Ok(Ok(Sent::NotTaken)) => Ok(None),
@@ -400,15 +400,6 @@ fn need(job: &Job, chosen_events: bool) -> Need {
         _ if chosen_events => Need { ready: Ready::Chosen(job.id.0), quiet: true },
         Work::Kernel(kernel) if kernel.effort == Effort::Quick => Need { ready: Ready::Plain, quiet: false },
         Work::Kernel(_) => Need { ready: Ready::Counting, quiet: true },
-    }
-}
-
-fn end_of(reply: Reply) -> End {
-    match reply.outcome {
-        Outcome::Measured(measurement) => End::Measured(measurement),
-        Outcome::Refused(refusal) => End::Refused(refusal),
-        Outcome::Faulted(fault) => End::Faulted(fault),
-        Outcome::Failed(failure) => End::Failed(failure),
     }
 }
 
