@@ -90,8 +90,10 @@ pub(super) struct Slot {
     control: Option<OwnedFd>,
     /// Which zygote that is, or was the last.
     generation: Generation,
-    /// Jobs it was given, or would have been given had it not just failed to be renewed.
+    /// Jobs it was given.
     jobs: u64,
+    /// When it may be renewed, after an attempt that failed.
+    renewal_at: Option<Instant>,
     /// Whether a zygote is being started beside another, or one that was renewed is not gone yet.
     renewing: bool,
     /// How zygotes fare.
@@ -119,6 +121,9 @@ pub(super) struct Slot {
 /// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. Their figures are
 /// coarse, and a job that is measured with care always runs alone.
 const QUICK_AT_ONCE: usize = 2;
+
+/// Time between two attempts to renew a zygote that goes on well enough meanwhile.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
 
 /// Jobs that run on a core, by what they asked for.
 #[derive(Debug, Default)]
@@ -172,6 +177,7 @@ impl Slot {
             control: None,
             generation: Generation::default(),
             jobs: 0,
+            renewal_at: None,
             renewing: false,
             starts: Backoff::default(),
             births: Backoff::default(),
@@ -315,6 +321,7 @@ impl Slot {
         self.control = Some(control);
         self.generation.0 += 1;
         self.jobs = 0;
+        self.renewal_at = None;
         self.forking_since = None;
         self.generation
     }
@@ -327,14 +334,15 @@ impl Slot {
 
     /// Begins to renew the zygote if it has had its jobs and no job runs that must not be disturbed.
     pub(super) fn begin_renewal(&mut self, jobs: u64) -> bool {
-        let begins = self.jobs >= jobs && !self.renewing && self.running.counting == 0;
+        let may = self.renewal_at.is_none_or(|at| Instant::now() >= at);
+        let begins = self.jobs >= jobs && may && !self.renewing && self.running.counting == 0;
         self.renewing |= begins;
         begins
     }
 
-    /// A successor could not be started; another attempt is made some jobs later.
+    /// A successor could not be started; another attempt is made some time later.
     pub(super) fn put_off_renewal(&mut self) {
-        self.jobs /= 2;
+        self.renewal_at = Some(Instant::now() + RENEWAL_PAUSE);
         self.renewing = false;
     }
 
