@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
     let result = parse(std::env::args_os()).and_then(|command| match command {
         None => Ok(()),
         Some(Command::Serve(args)) => serve::serve(args),
-        Some(Command::Run(args)) => run::run(args),
+        Some(Command::Run(args)) => run::run(&args),
         Some(Command::Kernels(args)) => kernels::kernels(&args),
         Some(Command::SelfCheck(args)) => self_check::self_check(&args),
     });

@@ -21,18 +21,17 @@ use crate::request_id::RequestId;
 use crate::service::Service;
 
 /// Measures one object.
-pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let catalogue = catalogue::load(args.pool.kernels.as_deref()).map_err(|error| Failure::of(&error))?;
-    let request = request(&args)?;
-    let mut call = request.resolve(&catalogue).map_err(refusal)?;
+    let request = request(args)?;
+    let mut call = request.resolve(&catalogue).map_err(|problem| refusal(&problem))?;
     let object = read_object(&args.object)?;
-    let (json, pool) = (args.json, args.pool.clone());
     // One job needs no second place to run.
-    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(pool, 1)? };
-    call.events = request.selection(&config.zygote.events).map_err(refusal)?;
+    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool.clone(), 1)? };
+    call.events = request.selection(&config.zygote.events).map_err(|problem| refusal(&problem))?;
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
     let service = Service::new(catalogue.clone(), machine, None);
-    let text = System::new().block_on(measure(&service, &config, &call, object, json))?;
+    let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;
     std::io::stdout().write_all(&text).map_err(|error| Failure::of(&error))
 }
 
@@ -58,7 +57,7 @@ fn request(args: &RunArgs) -> Result<RunRequest<'_>, Failure> {
 }
 
 /// Wrong words on the command line, as far as a terminal is concerned.
-fn refusal(problem: Problem) -> Failure {
+fn refusal(problem: &Problem) -> Failure {
     match problem.kind() {
         Kind::BadParameter | Kind::UnknownKernel | Kind::UnknownEvent | Kind::BadEvent | Kind::BadOption => {
             Failure::Usage(problem.detail())
