@@ -39,7 +39,16 @@ pub struct ServeArgs {
     /// Jobs that may wait for a worker
     #[arg(short, long, value_name = "N", default_value_t = 64)]
     pub queue_size: usize,
-    /// Jobs a second that one address may post, and as many at once; no limit if not given
+    /// Connections at a time; those beyond wait to be accepted
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_connections: usize,
+    /// File of those who may post jobs, a line NAME:SHA-256 for each token; everybody may if not given
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+    /// Jobs after which a core's zygote is renewed, with it the addresses that its workers share
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    pub zygote_jobs: u64,
+    /// Jobs a second that one token or address may post, and as many at once; no limit if not given
     #[arg(long, value_name = "N")]
     pub rate_limit: Option<NonZeroU32>,
     /// Address and port for /metrics, /livez and /readyz, apart from clients [default: those of --listen]

@@ -14,12 +14,19 @@ use crate::cores::{self, CoresError};
 use crate::events::family::CpuModel;
 use crate::events::host::HostEvents;
 use crate::pool::{LaunchError, PoolConfig, ZygoteSettings, find_executable};
+use crate::reload::Files;
 
 /// Port the old service listened on.
 const DEFAULT_PORT: u16 = 8081;
 
 /// Most jobs that may wait; each holds its object in memory.
 const MAX_QUEUE: usize = 4096;
+
+/// Most connections at a time; each may hold one body in memory.
+const MAX_CONNECTIONS: usize = 65_536;
+
+/// Most jobs a zygote may be left to serve.
+const MAX_ZYGOTE_JOBS: u64 = 1_000_000_000;
 
 /// Longest a job may be allowed to take, in seconds.
 const MAX_SECONDS: u32 = 3600;
@@ -37,9 +44,11 @@ pub struct ServeConfig {
     pub access_log: Option<PathBuf>,
     /// File for everything else; `None` for standard error.
     pub error_log: Option<PathBuf>,
-    /// Directory of further kernels.
-    pub kernels: Option<PathBuf>,
-    /// Jobs a second that one address may post; `None` for no limit.
+    /// What is read from files and may be read again.
+    pub files: Files,
+    /// Most connections at a time.
+    pub max_connections: usize,
+    /// Jobs a second that one client may post; `None` for no limit.
     pub rate_limit: Option<NonZeroU32>,
     /// Where and how jobs run.
     pub pool: PoolConfig,
@@ -95,6 +104,11 @@ impl ServeConfig {
     /// The first flag that cannot be taken.
     pub fn new(args: ServeArgs) -> Result<Self, ConfigError> {
         range("--queue-size", args.queue_size as u64, 0, MAX_QUEUE as u64)?;
+        range("--max-connections", args.max_connections as u64, 1, MAX_CONNECTIONS as u64)?;
+        range("--zygote-jobs", args.zygote_jobs, 1, MAX_ZYGOTE_JOBS)?;
+        let kernels = args.pool.kernels.clone();
+        let pool =
+            PoolConfig { jobs_per_zygote: args.zygote_jobs, ..PoolConfig::new(args.pool, args.queue_size)? };
         range("--self-check", args.self_check.into(), 0, MAX_SECONDS.into())?;
         Ok(Self {
             listen: listen(args.listen.as_deref(), args.port)?,
@@ -102,9 +116,10 @@ impl ServeConfig {
             self_check: (args.self_check > 0).then(|| Duration::from_secs(args.self_check.into())),
             access_log: args.access_log,
             error_log: args.error_log,
-            kernels: args.pool.kernels.clone(),
+            files: Files { kernels, tokens: args.tokens },
+            max_connections: args.max_connections,
             rate_limit: args.rate_limit,
-            pool: PoolConfig::new(args.pool, args.queue_size)?,
+            pool,
         })
     }
 }
@@ -128,6 +143,7 @@ impl PoolConfig {
             cores,
             quick_cores,
             queue_capacity,
+            jobs_per_zygote: MAX_ZYGOTE_JOBS,
             deadline: Duration::from_secs(args.deadline.into()),
             zygote: ZygoteSettings {
                 executable: worker(args.worker)?,

@@ -3,6 +3,7 @@
 //! Any site may call this service, as the old one allowed: it has no cookies and no sessions for a foreign page to use.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
@@ -25,6 +26,8 @@ const MAX_URI_BYTES: usize = 8 << 10;
 /// What a handler tells the access log about a job.
 #[derive(Debug, Clone)]
 pub struct JobRecord {
+    /// The client whose token it came with.
+    pub client: Option<Arc<str>>,
     /// Full name of the kernel.
     pub kernel: String,
     /// Time the job waited, and time it ran, if it ran.
@@ -75,7 +78,7 @@ fn preflight() -> HttpResponse {
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, OPTIONS"))
         .insert_header((
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Accept, Cache-Control, Content-Type, DNT, If-Modified-Since, Keep-Alive, User-Agent, X-Request-Id, \
+            "Accept, Authorization, Cache-Control, Content-Type, DNT, If-Modified-Since, Keep-Alive, User-Agent, X-Request-Id, \
              X-Requested-With",
         ))
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, "1728000"))
@@ -85,7 +88,10 @@ fn preflight() -> HttpResponse {
 fn add_headers(headers: &mut HeaderMap, id: &RequestId) {
     let fixed = HeaderValue::from_static;
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, fixed("Retry-After, X-Request-Id"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        fixed("Retry-After, X-Correctness, X-Integrity, X-Request-Id"),
+    );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     // An id is visible ASCII, which every header may hold.
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
@@ -109,6 +115,7 @@ fn record<B>(response: &ServiceResponse<B>, id: &RequestId, started: Instant) {
     log.write(&Access {
         id: id.as_str(),
         peer: request.peer_addr(),
+        client: job.and_then(|job| job.client.as_deref()),
         method: request.method().as_str(),
         path: request.path(),
         status: status.as_u16(),

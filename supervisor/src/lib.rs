@@ -11,22 +11,27 @@
 //! - [`events`]: hardware events by name, and how the kernel is asked for them.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
+//! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
-//! - [`metrics`], [`telemetry`], [`operators`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`metrics`], [`telemetry`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
+//! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connections;
 pub mod cores;
+pub mod descriptors;
 pub mod envelope;
 pub mod events;
 pub mod fault;
 pub mod http_client;
+pub mod integrity;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;
@@ -34,6 +39,7 @@ pub mod operators;
 pub mod pool;
 pub mod problem;
 pub mod rate_limit;
+pub mod reload;
 pub mod render;
 pub mod request;
 pub mod request_id;
@@ -43,3 +49,4 @@ pub mod service;
 pub mod startup;
 pub mod summary;
 pub mod telemetry;
+pub mod tokens;

@@ -4,6 +4,7 @@
 //! guessed at: a typing error must not measure something else than was meant.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use webrunner_kernels::{Catalogue, Kernel};
 use webrunner_protocol::events::EventSet;
@@ -12,6 +13,7 @@ use webrunner_protocol::plan::CallPlan;
 use webrunner_protocol::reply::Measurement;
 
 use crate::catalogue;
+use crate::check::{Correctness, Examination, Examined};
 use crate::events::Selection;
 use crate::events::host::HostEvents;
 use crate::fault::CallNames;
@@ -45,6 +47,8 @@ pub struct RunRequest<'a> {
     pub counts: Option<bool>,
     /// Hardware events to count in place of the usual ones.
     pub events: Option<Cow<'a, str>>,
+    /// Whether to check what the function computes; left to the effort if not said.
+    pub check: Option<bool>,
     /// Form of the answer, if one is named.
     pub format: Option<Format>,
     /// The kernel's parameters.
@@ -65,7 +69,8 @@ impl<'a> RunRequest<'a> {
     /// # Errors
     /// As [`RunRequest::from_query`].
     pub fn from_pairs(pairs: Vec<Pair<'a>>) -> Result<Self, Problem> {
-        let (mut kernel, mut symbol, mut format, mut counts, mut events) = (None, None, None, None, None);
+        let (mut kernel, mut symbol, mut format) = (None, None, None);
+        let (mut counts, mut check, mut events) = (None, None, None);
         let mut effort = Effort::Standard;
         let mut parameters = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
@@ -73,7 +78,8 @@ impl<'a> RunRequest<'a> {
                 "kernel" => kernel = Some(value),
                 "_symbol" => symbol = Some(check_symbol(value)?),
                 "_effort" => effort = parse_effort(&value)?,
-                "_counts" => counts = Some(parse_counts(&value)?),
+                "_counts" => counts = Some(parse_switch("_counts", &value)?),
+                "_check" => check = Some(parse_switch("_check", &value)?),
                 "_events" => events = Some(value),
                 "_format" => format = Some(parse_format(&value)?),
                 option if option.starts_with('_') => {
@@ -83,7 +89,7 @@ impl<'a> RunRequest<'a> {
             }
         }
         let kernel = kernel.filter(|name| !name.is_empty()).ok_or(Problem::KernelMissing)?;
-        Ok(Self { kernel, symbol, effort, counts, events, format, parameters })
+        Ok(Self { kernel, symbol, effort, counts, check, events, format, parameters })
     }
 
     /// Finds the hardware events that were asked for; `None` if none were.
@@ -108,8 +114,13 @@ impl<'a> RunRequest<'a> {
         let kernel = catalogue::find(catalogue, &self.kernel)?;
         let binding =
             catalogue::bind(kernel, self.parameters.iter().map(|(name, value)| (&**name, &**value)))?;
+        let examination = match self.check.unwrap_or(self.effort != Effort::Quick) {
+            true => Examination::of(binding.clone(), FILL_SEED).map(Arc::new),
+            false => Err("not asked for; add _check=yes or more effort".to_owned()),
+        };
         Ok(Call {
             kernel,
+            examination,
             parameters: binding.parameters,
             plan: binding.plan,
             flop: binding.work.flop,
@@ -144,6 +155,8 @@ pub struct Call<'k> {
     pub events: Option<Selection>,
     /// The function the client named.
     pub symbol: Option<String>,
+    /// The check of what the function computes, or why there is none, in words.
+    pub examination: Result<Arc<Examination>, String>,
 }
 
 impl Call<'_> {
@@ -166,7 +179,23 @@ impl Call<'_> {
         Problem::from_end(end, isa, &CallNames::new(&prototype, &self.plan))
     }
 
-    /// The job for a worker.
+    /// The check of its outputs, if there is one.
+    #[must_use]
+    pub fn examination(&self) -> Option<Arc<Examination>> {
+        self.examination.as_ref().ok().cloned()
+    }
+
+    /// What is known of the function's outputs.
+    #[must_use]
+    pub fn correctness(&self, examined: Option<&Examined>) -> Correctness {
+        match (examined, &self.examination) {
+            (Some(examined), _) => examined.correctness.clone(),
+            (None, Err(reason)) => Correctness::Unchecked { reason: reason.clone() },
+            (None, Ok(_)) => Correctness::Unchecked { reason: "the check was not made".to_owned() },
+        }
+    }
+
+    /// The job for a worker; the pool adds the check.
     #[must_use]
     pub fn work(&self) -> Work {
         Work::Kernel(KernelWork {
@@ -175,6 +204,7 @@ impl Call<'_> {
             effort: self.effort,
             counts: self.counts,
             fill_seed: FILL_SEED,
+            checking: None,
         })
     }
 }
@@ -191,11 +221,11 @@ pub fn parse_effort(name: &str) -> Result<Effort, Problem> {
     })
 }
 
-fn parse_counts(word: &str) -> Result<bool, Problem> {
+fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
     match word {
         "yes" => Ok(true),
         "no" => Ok(false),
-        _ => Err(Problem::BadOption { name: "_counts", expected: "yes or no", got: word.to_owned() }),
+        _ => Err(Problem::BadOption { name, expected: "yes or no", got: word.to_owned() }),
     }
 }
 
@@ -274,6 +304,22 @@ mod tests {
         assert!(counts("") && counts("&_effort=thorough") && counts("&_effort=quick&_counts=yes"));
         assert!(!counts("&_effort=quick") && !counts("&_counts=no"));
     }
+
+    #[test]
+    fn outputs_are_checked_unless_the_job_is_quick_or_it_is_not_possible() {
+        let catalogue = Catalogue::builtin().unwrap();
+        let reason = |query: &str| {
+            let call = RunRequest::from_query(query).unwrap().resolve(&catalogue).unwrap();
+            call.examination.err().unwrap_or_default()
+        };
+        assert_eq!(reason("kernel=sdot"), "");
+        assert_eq!(reason("kernel=sdot&_effort=quick&_check=yes"), "");
+        assert!(reason("kernel=sdot&_effort=quick").contains("not asked for"));
+        assert!(reason("kernel=sdot&_check=no").contains("not asked for"));
+        assert!(reason("kernel=playground&_check=yes").contains("no reference"));
+        assert!(reason("kernel=sdot&n=3000000").contains("24000024 bytes, and at most 16777216"));
+    }
+
     use crate::problem::Kind;
 
     fn kind(query: &str) -> Kind {
@@ -301,6 +347,7 @@ mod tests {
         assert_eq!(kind("kernel=sdot&_efort=quick"), Kind::UnknownOption);
         assert_eq!(kind("kernel=sdot&_effort=fast"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_counts=1"), Kind::BadOption);
+        assert_eq!(kind("kernel=sdot&_check=true"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_format=xml"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_symbol="), Kind::BadOption);
     }

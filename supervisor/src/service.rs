@@ -1,43 +1,39 @@
 //! What every handler needs, in one place; lives on the one worker thread and is never shared with another.
 
 use std::cell::{OnceCell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
-use serde_json::{Value, json};
-use webrunner_kernels::Catalogue;
 use webrunner_protocol::events::EventSet;
 use webrunner_protocol::job::Work;
 
-use crate::catalogue;
+use crate::check::Examination;
 use crate::machine::Machine;
 use crate::metrics::{Metrics, Now};
-use crate::pool::{Facts, Finished, Gauges, Launched, Pool};
+use crate::pool::{Facts, Finished, Gauges, Launched, Pool, ZygoteFacts};
 use crate::problem::Problem;
-use crate::rate_limit::RateLimit;
+use crate::rate_limit::{Client, RateLimit};
+use crate::reload::Live;
 use crate::self_check::Verdict;
 use crate::telemetry::AccessLog;
 
 /// The service behind the routes.
 #[derive(Debug)]
 pub struct Service {
-    /// Kernels there are.
-    pub catalogue: Catalogue,
+    /// Kernels there are, and who may use them.
+    pub live: Arc<Live>,
     /// This machine, as found at the start.
     pub machine: Machine,
     /// Figures for operators.
     pub metrics: Metrics,
     /// One line for each request, if wanted.
     pub access_log: Option<AccessLog>,
-    /// How often one address may post a job, if that is limited.
+    /// How often one client may post a job, if that is limited.
     pub rate_limit: Option<RateLimit>,
     /// What the last self-check found.
     verdict: RefCell<Verdict>,
-    /// The catalogue as `GET /kernels` sends it; made at the first request for it.
-    listing: OnceCell<Bytes>,
     /// Empty until the pool has started.
     pool: OnceCell<Pool>,
 }
@@ -45,16 +41,15 @@ pub struct Service {
 impl Service {
     /// A service whose pool has yet to start; until then it is not ready.
     #[must_use]
-    pub fn new(catalogue: Catalogue, machine: Machine, access_log: Option<AccessLog>) -> Self {
-        let metrics = Metrics::new(&machine, &catalogue);
+    pub fn new(live: Arc<Live>, machine: Machine, access_log: Option<AccessLog>) -> Self {
+        let metrics = Metrics::new(&machine, &live.state().catalogue);
         Self {
-            catalogue,
+            live,
             machine,
             metrics,
             access_log,
             rate_limit: None,
             verdict: RefCell::default(),
-            listing: OnceCell::new(),
             pool: OnceCell::new(),
         }
     }
@@ -65,16 +60,6 @@ impl Service {
         if self.pool.set(pool).is_err() {
             tracing::error!("a second pool was started and is dropped");
         }
-    }
-
-    /// All kernels, described as JSON.
-    #[must_use]
-    pub fn listing(&self) -> Bytes {
-        let make = || {
-            let kernels: Vec<Value> = self.catalogue.iter().map(catalogue::describe).collect();
-            Bytes::from(json!({ "kernels": kernels }).to_string())
-        };
-        self.listing.get_or_init(make).clone()
     }
 
     /// Whether clients should send jobs here: they could run, and the last self-check did not fail.
@@ -121,8 +106,8 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::RateLimited`].
-    pub fn admit_from(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
-        let limited = self.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(peer));
+    pub fn admit_client(&self, client: Client) -> Result<(), Problem> {
+        let limited = self.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(client));
         limited.map_err(|retry_after| Problem::RateLimited { retry_after })
     }
 
@@ -135,9 +120,10 @@ impl Service {
         work: Work,
         events: Option<EventSet>,
         object: Bytes,
+        examination: Option<Arc<Examination>>,
     ) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(work, events, object).await?)
+        Ok(pool.run(work, events, object, examination).await?)
     }
 
     /// What the pool is; nothing until it has started.
@@ -145,6 +131,12 @@ impl Service {
     pub fn facts(&self) -> &Facts {
         static NOTHING: LazyLock<Facts> = LazyLock::new(Facts::default);
         self.pool.get().map_or(&NOTHING, Pool::facts)
+    }
+
+    /// Which zygotes there are.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<ZygoteFacts> {
+        self.pool.get().map(Pool::zygotes).unwrap_or_default()
     }
 
     /// How the pool is doing.

@@ -15,7 +15,6 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use tokio::sync::watch;
-use webrunner_kernels::Catalogue;
 
 use crate::config::ServeConfig;
 use crate::connections;
@@ -24,13 +23,11 @@ use crate::machine::Machine;
 use crate::operators;
 use crate::pool::Launched;
 use crate::rate_limit::RateLimit;
+use crate::reload::Live;
 use crate::routes;
 use crate::self_check;
 use crate::service::Service;
 use crate::telemetry::AccessLog;
-
-/// Most connections at a time; each may hold one body.
-const MAX_CONNECTIONS: usize = 256;
 
 /// Connections the kernel completes ahead of us.
 const BACKLOG: i32 = 1024;
@@ -48,10 +45,12 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}; choose another with --listen or --metrics-listen")]
+    #[error("cannot listen on {address}; choose another with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The flag that names it.
+        flag: &'static str,
         /// Why.
         source: io::Error,
     },
@@ -63,12 +62,12 @@ pub enum StartupError {
     Serve(#[source] io::Error),
 }
 
-/// Binds the address to listen on.
+/// Binds an address to listen on, which this flag names.
 ///
 /// # Errors
 /// [`StartupError::Listen`].
-pub fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
-    let failed = |source| StartupError::Listen { address, source };
+pub fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartupError> {
+    let failed = |source| StartupError::Listen { address, flag, source };
     let listener = TcpListener::bind(address).map_err(failed)?;
     rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
     listener.set_nonblocking(true).map_err(failed)?;
@@ -83,13 +82,14 @@ pub async fn serve(
     listener: TcpListener,
     operators: Option<TcpListener>,
     config: ServeConfig,
-    catalogue: Catalogue,
+    live: Arc<Live>,
     launched: Launched,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartupError> {
     // Opened here once to fail early; each worker thread, of which there is one, opens its own.
     config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
     let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
+    let max_connections = config.max_connections;
     let (stop, mut stopped) = watch::channel(false);
     let address = listener.local_addr().map_err(StartupError::Serve)?;
     let shutdown_limit = config.pool.deadline + SHUTDOWN_MARGIN;
@@ -101,7 +101,7 @@ pub async fn serve(
     let once = Arc::new(Mutex::new((Some(launched), operators)));
     let app = move || {
         let (launched, operators) = take(&once);
-        let service = open_service(&config, &catalogue, &machine, launched, &worker_stop);
+        let service = open_service(&config, &live, &machine, launched, &worker_stop);
         if let Some(operators) = operators {
             actix_web::rt::spawn(operators::serve(operators, service.clone()));
         }
@@ -112,7 +112,7 @@ pub async fn serve(
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(HEAD_LIMIT)
         .h1_allow_half_closed(false)
-        .max_connections(MAX_CONNECTIONS)
+        .max_connections(max_connections)
         .on_connect(connections::on_connect)
         .shutdown_timeout(shutdown_limit.as_secs())
         .shutdown_signal(async move {
@@ -149,13 +149,13 @@ fn take(once: &Once) -> (Option<Launched>, Option<TcpListener>) {
 /// Makes the service on its worker thread and starts what runs beside it.
 fn open_service(
     config: &ServeConfig,
-    catalogue: &Catalogue,
+    live: &Arc<Live>,
     machine: &Machine,
     launched: Option<Launched>,
     stop: &watch::Sender<bool>,
 ) -> Data<Service> {
     let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
-    let mut service = Service::new(catalogue.clone(), machine.clone(), access_log);
+    let mut service = Service::new(Arc::clone(live), machine.clone(), access_log);
     service.rate_limit = config.rate_limit.map(RateLimit::per_second);
     let service = Data::new(service);
     match launched {

@@ -20,9 +20,10 @@ const MAX_PATH: usize = 256;
 /// # Errors
 /// If the file cannot be opened.
 pub fn init(error_log: Option<&Path>) -> io::Result<()> {
-    // actix tells of each thread it starts, which is of no use to an operator.
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    // actix tells of each thread it starts, which is of no use to an operator, and at length of each client that speaks no
+    // HTTP, who could fill a disk with that.
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     match error_log {
         Some(path) => {
@@ -56,6 +57,8 @@ pub struct Access<'a> {
     pub path: &'a str,
     /// Status of the answer.
     pub status: u16,
+    /// The client whose token it brought.
+    pub client: Option<&'a str>,
     /// Kernel, if the request named one that there is.
     pub kernel: Option<&'a str>,
     /// `ok`, or the slug of the problem.
@@ -103,6 +106,9 @@ impl fmt::Display for Access<'_> {
             Some(peer) => write!(f, "{peer}")?,
             None => f.write_str("-")?,
         }
+        if let Some(client) = self.client {
+            write!(f, " client={client}")?;
+        }
         write!(f, " method={} path=\"", self.method)?;
         for c in self.path.chars().take(MAX_PATH) {
             if c == '"' { f.write_str("\\\"")? } else { write!(f, "{}", c.escape_debug())? }
@@ -125,6 +131,7 @@ mod tests {
         let access = Access {
             id: "17",
             peer: None,
+            client: Some("farm"),
             method: "POST",
             path: "/a\nb\"c/run",
             status: 200,
@@ -137,7 +144,7 @@ mod tests {
         let tail = line.split_once(" id=").unwrap().1;
         assert_eq!(
             tail,
-            "17 peer=- method=POST path=\"/a\\nb\\\"c/run\" status=200 kernel=blis.sdot outcome=ok took_us=120 \
+            "17 peer=- client=farm method=POST path=\"/a\\nb\\\"c/run\" status=200 kernel=blis.sdot outcome=ok took_us=120 \
              queue_us=3 run_us=90\n"
         );
     }
@@ -150,6 +157,7 @@ mod tests {
         let access = Access {
             id: "1",
             peer: None,
+            client: None,
             method: "GET",
             path: "/",
             status: 404,

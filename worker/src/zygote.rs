@@ -53,6 +53,7 @@ pub fn main(allocator: &Bump) -> ! {
     let events = EventTable::probe(config.events);
     let status = ZygoteStatus {
         pid: std::process::id() as i32,
+        ticks_per_ms: (meter.ticks_per_us * 1e3) as u64,
         layers,
         events: events.events(),
         plan: events.plan().clone(),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use actix_web::rt::System;
 use actix_web::web::Bytes;
@@ -15,6 +16,7 @@ use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::pool::{Finished, Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
+use crate::reload::Live;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
 use crate::request_id::RequestId;
@@ -30,7 +32,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool.clone(), 1)? };
     call.events = request.selection(&config.zygote.events).map_err(|problem| refusal(&problem))?;
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
-    let service = Service::new(catalogue.clone(), machine, None);
+    let service = Service::new(Arc::new(Live::fixed(catalogue.clone())), machine, None);
     let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;
     std::io::stdout().write_all(&text).map_err(|error| Failure::of(&error))
 }
@@ -51,6 +53,7 @@ fn request(args: &RunArgs) -> Result<RunRequest<'_>, Failure> {
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
         counts: None,
         events: args.events.as_deref().map(Cow::Borrowed),
+        check: None,
         format: None,
         parameters,
     })
@@ -87,10 +90,10 @@ async fn measure(
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
     service.open(launched);
     let finished = service
-        .run(call.work(), call.chosen_events(), object.clone())
+        .run(call.work(), call.chosen_events(), object.clone(), call.examination())
         .await
         .map_err(|error| Failure::of(&error))?;
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
@@ -99,7 +102,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
     if !json {

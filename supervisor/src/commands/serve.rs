@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use actix_web::rt::System;
 use actix_web::rt::signal::unix::{SignalKind, signal};
@@ -10,23 +11,29 @@ use super::Failure;
 use crate::cli::ServeArgs;
 use crate::config::ServeConfig;
 use crate::pool::Launched;
-use crate::{catalogue, cores, startup, telemetry};
+use crate::reload::Live;
+use crate::{cores, descriptors, operators, startup, telemetry};
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let config = ServeConfig::new(args)?;
-    let catalogue = catalogue::load(config.kernels.as_deref()).map_err(|error| Failure::of(&error))?;
+    let mut config = ServeConfig::new(args)?;
     telemetry::init(config.error_log.as_deref())
         .map_err(|error| Failure::Other(format!("cannot open the error log: {error}")))?;
     // Before any thread is started, so that all of them stay off the cores jobs run on.
     cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
-    let listener = startup::bind(config.listen).map_err(|error| Failure::of(&error))?;
-    let operators =
-        config.metrics_listen.map(startup::bind).transpose().map_err(|error| Failure::of(&error))?;
+    let live = Arc::new(Live::load(config.files.clone()).map_err(|error| Failure::of(&error))?);
+    let listener = startup::bind(config.listen, "--listen").map_err(|error| Failure::of(&error))?;
+    let operators = config.metrics_listen.map(|address| startup::bind(address, "--metrics-listen"));
+    let operators = operators.transpose().map_err(|error| Failure::of(&error))?;
+    let cores = config.pool.cores.len() + config.pool.quick_cores.len();
+    let operated = operators.as_ref().map_or(0, |_| operators::MAX_CONNECTIONS);
+    let limit = descriptors::raise_limit();
+    config.max_connections = descriptors::connections(config.max_connections, operated, cores, limit)
+        .map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
     System::new().block_on(async {
         let shutdown = stop_signal().map_err(|error| Failure::of(&error))?;
-        startup::serve(listener, operators, config, catalogue, launched, shutdown)
+        startup::serve(listener, operators, config, live, launched, shutdown)
             .await
             .map_err(|error| Failure::of(&error))
     })

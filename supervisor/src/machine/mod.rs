@@ -182,6 +182,7 @@ mod tests {
     fn counters_and_layers_are_listed_as_present_or_missing() {
         let pool = pool::Facts {
             cores: vec![CoreId(1)],
+            ticks_per_ms: 2_000_000,
             layers: vec![
                 Layer { name: "seccomp".into(), missing: None },
                 Layer { name: "landlock".into(), missing: Some("kernel too old".into()) },

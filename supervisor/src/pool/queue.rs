@@ -1,5 +1,8 @@
 //! Who gets a worker next: one bounded queue over all slots, first come first served.
 //!
+//! A job that waits keeps those behind it from every core that it could use itself, and from no other: a quick job starts
+//! on the supervisor's core while a job that must be measured elsewhere waits ahead of it.
+//!
 //! Owns the slots. A job that finds a free worker gets it at once; otherwise it waits, unless the queue is full. What a
 //! job holds is a [`Lease`]; however the job ends, dropping the lease ends the worker, frees the slot, asks for a new
 //! worker and serves the next in line.
@@ -26,6 +29,31 @@ pub(super) struct Need {
     pub(super) ready: Ready,
     /// Whether nothing of the pool's own may be going on on its core.
     pub(super) quiet: bool,
+}
+
+/// Cores that somebody in line could use, which those behind may therefore not take.
+#[derive(Debug, Clone, Copy, Default)]
+struct Claims {
+    measuring: bool,
+    quick: bool,
+}
+
+impl Claims {
+    fn add(&mut self, need: Need) {
+        self.measuring = true;
+        self.quick |= need.ready == Ready::Plain;
+    }
+
+    fn hold(self, lane: Lane) -> bool {
+        match lane {
+            Lane::Measuring => self.measuring,
+            Lane::Quick => self.quick,
+        }
+    }
+
+    fn all(self) -> bool {
+        self.measuring && self.quick
+    }
 }
 
 /// A job in line.
@@ -80,11 +108,11 @@ impl Queue {
         metrics: Rc<PoolMetrics>,
     ) -> Self {
         Self {
-            chosen_cores: chosen_cores.to_vec(),
             slots: cores.iter().map(|&(core, lane)| Slot::new(core, lane)).collect(),
             metrics,
             numbers: WorkerNumbers::default(),
             waiting: VecDeque::new(),
+            chosen_cores: chosen_cores.to_vec(),
             capacity,
             running: 0,
             draining: false,
@@ -97,18 +125,15 @@ impl Queue {
     ///
     /// # Errors
     /// If the queue is full or the pool is draining, or no zygote is left to serve the line.
-    pub(super) async fn lease(
-        queue: &Rc<RefCell<Self>>,
-        need: Need,
-        events: Option<EventSet>,
-    ) -> Result<Lease, RunError> {
+    pub(super) async fn lease(queue: &Rc<RefCell<Self>>, need: Need, events: Option<EventSet>) -> Result<Lease, RunError> {
         let waiting = {
             let mut this = queue.borrow_mut();
             if this.draining {
                 return Err(RunError::Draining);
             }
             this.ready().map_err(|reason| RunError::NoWorker { reason })?;
-            let at_once = if this.waiting.is_empty() { this.take(need) } else { None };
+            let claims = this.claims();
+            let at_once = this.take(need, claims);
             match at_once {
                 Some(grant) => return Ok(Lease { queue: Rc::clone(queue), grant }),
                 None if !this.has_room(need.ready) => return Err(this.full()),
@@ -123,17 +148,21 @@ impl Queue {
         let mut place = Place { queue: Rc::clone(queue), waiting };
         match (&mut place.waiting).await {
             Ok(grant) => Ok(Lease { queue: Rc::clone(queue), grant }),
-            Err(_) => Err(RunError::NoWorker { reason: "none could be made".into() }),
+            Err(_) => {
+                let reason = queue.borrow().ready().err();
+                Err(RunError::NoWorker { reason: reason.unwrap_or_else(|| "all of them failed".into()) })
+            }
         }
     }
 
     /// Takes a worker from the best slot there is: one where nothing runs, that is not the supervisor's, that is quiet,
-    /// that has been idle longest; in this order.
-    fn take(&mut self, need: Need) -> Option<Grant> {
+    /// that has been idle longest; in this order. Cores that others have a claim to are not looked at.
+    fn take(&mut self, need: Need, claims: Claims) -> Option<Grant> {
         let (slot, _) = self
             .slots
             .iter()
             .enumerate()
+            .filter(|(_, slot)| !claims.hold(slot.lane))
             .filter(|(_, slot)| slot.can_start(need.ready) && (slot.is_quiet() || !need.quiet))
             .min_by_key(|(_, slot)| {
                 (slot.running(), slot.lane == Lane::Quick, !slot.is_quiet(), slot.idle_since)
@@ -143,22 +172,34 @@ impl Queue {
         Some(Grant { slot, ready: need.ready, worker })
     }
 
-    /// Serves the line for as long as its head can be served. To be called whenever a slot may have become usable.
+    /// Serves everybody in line who can be served; turns them away if nobody can be for some time. To be called whenever a slot may have become usable.
     pub(super) fn serve(&mut self) {
-        while let Some(mut waiter) = self.waiting.pop_front() {
-            if waiter.hand_over.is_closed() {
-                continue;
-            }
-            let Some(grant) = self.take(waiter.need) else {
-                if self.summon(&mut waiter) {
-                    self.waiting.push_front(waiter);
-                    break;
+        let mut claims = Claims::default();
+        let mut at = 0;
+        while at < self.waiting.len() && !claims.all() {
+            let waiter = &self.waiting[at];
+            let (need, left) = (waiter.need, waiter.hand_over.is_closed());
+            let grant = if left { None } else { self.take(need, claims) };
+            if !left && grant.is_none() {
+                // One behind others must not have a worker forked on a core that is theirs first.
+                let hopeful = claims.hold(Lane::Measuring) || self.summon(at);
+                claims.add(need);
+                if hopeful {
+                    at += 1;
+                } else {
+                    self.waiting.remove(at);
                 }
                 continue;
-            };
-            if let Err(grant) = waiter.hand_over.send(grant) {
+            }
+            if let (Some(waiter), Some(grant)) = (self.waiting.remove(at), grant)
+                && let Err(grant) = waiter.hand_over.send(grant)
+            {
                 self.give_back(&grant);
             }
+        }
+        if self.measuring().all(Slot::is_hopeless) {
+            // Each learns why from `lease`.
+            self.waiting.clear();
         }
         self.dismiss_unawaited();
         self.note_if_empty();
@@ -166,13 +207,16 @@ impl Queue {
 
     /// Sees to it that a job with events of its own gets a worker made for them, on a free core; others need nothing. Gives
     /// false for one whose workers keep failing.
-    fn summon(&mut self, waiter: &mut Waiter) -> bool {
+    fn summon(&mut self, at: usize) -> bool {
+        let Some(waiter) = self.waiting.get_mut(at) else { return true };
         let (Some(events), ready) = (&waiter.events, waiter.need.ready) else { return true };
         if self.slots.iter().any(|slot| slot.expects(ready)) {
             return true;
         }
         let chosen_cores = &self.chosen_cores;
-        let free = |slot: &&mut Slot| slot.is_free_for(ready) && chosen_cores.contains(&slot.core);
+        let free = |slot: &&mut Slot| {
+            slot.is_free_for(ready) && chosen_cores.contains(&slot.core) && !slot.births.is_pausing()
+        };
         let Some(slot) = self.slots.iter_mut().filter(free).min_by_key(|slot| slot.idle_since) else {
             return true;
         };
@@ -188,6 +232,18 @@ impl Queue {
         for slot in &mut self.slots {
             slot.dismiss_unless(|ready| waiting.iter().any(|waiter| waiter.need.ready == ready));
         }
+    }
+
+    /// What those in line have a claim to.
+    fn claims(&self) -> Claims {
+        let mut claims = Claims::default();
+        for waiter in &self.waiting {
+            if claims.all() {
+                break;
+            }
+            claims.add(waiter.need);
+        }
+        claims
     }
 
     /// A job has ended: its worker is of no further use, whatever it is doing.
@@ -226,6 +282,11 @@ impl Queue {
         }
     }
 
+    /// Slots that take every job.
+    fn measuring(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.lane == Lane::Measuring)
+    }
+
     /// Whether a job could be taken.
     ///
     /// # Errors
@@ -234,11 +295,12 @@ impl Queue {
         if self.draining {
             return Err("the service is stopping".into());
         }
-        let measures = |slot: &Slot| slot.lane == Lane::Measuring && slot.control.is_some();
-        if !self.slots.iter().any(measures) {
-            return Err("no zygote is up; one is being started".into());
+        let mut troubles = self.measuring().map(Slot::trouble);
+        match troubles.next() {
+            Some(Some(reason)) if troubles.all(|trouble| trouble.is_some()) => Err(reason.to_owned()),
+            Some(_) => Ok(()),
+            None => Err("there is no core to measure on".into()),
         }
-        Ok(())
     }
 
     /// Whether no further job may wait, of whatever kind.
@@ -276,7 +338,7 @@ impl Queue {
             running: self.running,
             standby: self.slots.iter().map(Slot::standby).sum(),
             starting: self.slots.iter().map(Slot::starting).sum(),
-            zygotes: self.slots.iter().filter(|slot| slot.control.is_some()).count(),
+            zygotes: self.slots.iter().filter(|slot| slot.has_zygote()).count(),
         }
     }
 
@@ -297,14 +359,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.waiting.close();
         let mut queue = self.queue.borrow_mut();
-        if let Ok(grant) = self.waiting.try_recv() {
-            queue.give_back(&grant);
-            queue.serve();
-        } else {
-            queue.waiting.retain(|waiter| !waiter.hand_over.is_closed());
-            queue.dismiss_unawaited();
-            queue.note_if_empty();
+        match self.waiting.try_recv() {
+            Ok(grant) => queue.give_back(&grant),
+            Err(_) => queue.waiting.retain(|waiter| !waiter.hand_over.is_closed()),
         }
+        // Whoever was kept from a core by this one may have it now.
+        queue.serve();
     }
 }
 
@@ -328,6 +388,11 @@ impl Lease {
     /// The worker.
     pub(super) fn worker(&mut self) -> &mut Worker {
         &mut self.grant.worker
+    }
+
+    /// Asks for the next worker while this one ends.
+    pub(super) fn refill(&self) {
+        self.queue.borrow_mut().refill(self.grant.slot);
     }
 }
 

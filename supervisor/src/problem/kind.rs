@@ -16,6 +16,7 @@ pub enum Kind {
     UnknownEvent,
     BadEvent,
     BadBody,
+    Unauthorized,
     NotFound,
     UnknownKernel,
     MethodNotAllowed,
@@ -46,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::MalformedQuery,
         Self::KernelMissing,
         Self::BadParameter,
@@ -55,6 +56,7 @@ impl Kind {
         Self::UnknownEvent,
         Self::BadEvent,
         Self::BadBody,
+        Self::Unauthorized,
         Self::NotFound,
         Self::UnknownKernel,
         Self::MethodNotAllowed,
@@ -94,6 +96,7 @@ impl Kind {
             Self::UnknownEvent => (400, "unknown-event", "There is no such hardware event"),
             Self::BadEvent => (400, "bad-event", "A hardware event cannot be read"),
             Self::BadBody => (400, "bad-body", "The body cannot be read"),
+            Self::Unauthorized => (401, "unauthorized", "A token is needed"),
             Self::NotFound => (404, "not-found", "There is nothing here"),
             Self::UnknownKernel => (404, "unknown-kernel", "There is no such kernel"),
             Self::MethodNotAllowed => (405, "method-not-allowed", "The method is not allowed here"),
@@ -114,7 +117,7 @@ impl Kind {
             Self::KernelKilled => (422, "kernel-killed", "A signal ended the process"),
             Self::TimeLimit => (422, "time-limit", "The function took too long"),
             Self::ProtocolViolation => (422, "protocol-violation", "The answer was not the worker's own"),
-            Self::RateLimited => (429, "rate-limited", "Too many jobs from one address"),
+            Self::RateLimited => (429, "rate-limited", "Too many jobs from one client"),
             Self::QueueFull => (503, "queue-full", "The queue is full"),
             Self::Draining => (503, "draining", "The service is stopping"),
             Self::NoWorker => (503, "no-worker", "No worker is available"),

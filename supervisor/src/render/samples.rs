@@ -10,10 +10,11 @@ use webrunner_protocol::events::{EncodedEvent, EventSet, OpenRefusal, RefusedEve
 use webrunner_protocol::ids::CoreId;
 use webrunner_protocol::passes::{BatchCalls, BatchCounts, EventCounts, PassCounts};
 use webrunner_protocol::reply::{
-    CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Phases, Returned,
+    CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Outputs, Phases, Returned,
 };
 
 use super::{Report, Run};
+use crate::check::{Correctness, Examined};
 use crate::events::Selection;
 use crate::machine::Machine;
 use crate::pool;
@@ -39,13 +40,14 @@ impl Sample {
         ];
         Self {
             call: request.resolve(&CATALOGUE).unwrap(),
-            pool: pool::Facts { cores: vec![CoreId(1)], layers, ..pool::Facts::default() },
+            pool: pool::Facts { cores: vec![CoreId(1)], ticks_per_ms: 2_000_000, layers, ..pool::Facts::default() },
             measurement: measurement(),
             run: Run {
                 core: CoreId(1),
                 queued: Duration::from_micros(3),
                 ran: Duration::from_micros(900),
-                usage: None,
+                exit: None,
+                examined: None,
             },
         }
     }
@@ -98,6 +100,18 @@ impl Sample {
     /// One that this host does not count.
     pub(super) fn missing(self, name: &str, reason: &str) -> Self {
         self.kernel_event(name, Some(reason))
+    }
+
+    /// Checked, with this result.
+    pub(super) fn examined(mut self, correctness: Correctness) -> Self {
+        self.run.examined = Some(Examined { correctness, call_ticks: Vec::new(), took: Duration::ZERO });
+        self
+    }
+
+    /// Measured for so many milliseconds, as the worker says.
+    pub(super) fn phases_ms(mut self, ms: u64) -> Self {
+        self.measurement.phases.measure_ns = ms * 1_000_000;
+        self
     }
 
     /// A reading of an event that does not exist.
@@ -210,5 +224,6 @@ fn measurement() -> Measurement {
         counts: Counting::Impossible(NotCountable::TooLong),
         findings: Findings::default(),
         phases: Phases::default(),
+        outputs: Outputs::NotAsked,
     }
 }
