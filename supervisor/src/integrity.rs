@@ -391,6 +391,7 @@ pub fn complaint(rule: &Rule, finding: &Finding) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use webrunner_protocol::counts::{Counting, Counts, NotCountable};
+    use webrunner_protocol::passes::EventCounts;
     use webrunner_protocol::reply::{CycleSamples, EntryPoint, Findings, Outputs, Phases, Returned};
 
     use super::*;
@@ -403,6 +404,7 @@ mod tests {
             cycles: CycleSamples {
                 isolated: vec![1000.0; 41],
                 throughput: vec![950.0; 41],
+                counted: Vec::new(),
                 gate: Gate::Clean,
                 dropped: 3,
                 calls_per_round: 40,
@@ -412,6 +414,7 @@ mod tests {
                 first_call_ticks: 5000,
             },
             counters: Vec::new(),
+            events: EventCounts::default(),
             counts: Counting::Counted(Box::new(Counts {
                 instructions: 4000,
                 branches: 500,

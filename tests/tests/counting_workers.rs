@@ -17,6 +17,7 @@ use webrunner::events::family::CpuModel;
 use webrunner::events::host::{CoreKind, HostEvents};
 use webrunner::machine::Machine;
 use webrunner::pool::{End, Launched, PoolConfig, ZygoteSettings};
+use webrunner::reload::Live;
 use webrunner::service::Service;
 use webrunner_protocol::control::Isolation;
 use webrunner_protocol::events::{EncodedEvent, EventSet, OpenRefusal};
@@ -45,6 +46,7 @@ fn work() -> Work {
         call: CallPlan { arguments: Vec::new(), buffers: Vec::new(), returns: ReturnType::Void },
         effort: Effort::Standard,
         counts: false,
+        checking: None,
         fill_seed: 1,
     })
 }
@@ -63,6 +65,7 @@ fn launch(usual: usize) -> Option<Launched> {
         cores: vec![core],
         quick_cores: Vec::new(),
         queue_capacity: 16,
+        jobs_per_zygote: 1000,
         deadline: Duration::from_secs(20),
         zygote: ZygoteSettings {
             executable: executables::get().worker.clone(),
@@ -82,13 +85,13 @@ fn launch(usual: usize) -> Option<Launched> {
 /// A service without HTTP, whose pool runs.
 fn start(launched: Launched) -> Service {
     let catalogue = catalogue::load(None).expect("the kernels that are built in");
-    let service = Service::new(catalogue, Machine::gather(0), None);
+    let service = Service::new(Arc::new(Live::fixed(catalogue)), Machine::gather(0), None);
     service.open(launched);
     service
 }
 
 async fn measured(pool: &Service, events: Option<EventSet>) -> Measurement {
-    let finished = pool.run(work(), events, object()).await.expect("a worker");
+    let finished = pool.run(work(), events, object(), None).await.expect("a worker");
     match finished.end {
         End::Measured(measurement) => *measurement,
         other => panic!("{other:?}"),
@@ -161,7 +164,7 @@ fn a_job_that_is_cancelled_while_its_worker_is_made_leaves_the_core_free() {
         let pool = start(launched);
         for _ in 0..3 {
             // Polled once, so that it stands in line, and dropped.
-            let job = pool.run(work(), Some(software(1)), object());
+            let job = pool.run(work(), Some(software(1)), object(), None);
             let mut job = pin!(job);
             let waits = poll_fn(|context| Poll::Ready(job.as_mut().poll(context).is_pending())).await;
             assert!(waits);

@@ -12,9 +12,7 @@ use webrunner_protocol::job::KernelWork;
 use webrunner_protocol::passes::EventCounts;
 use webrunner_protocol::plan::{Buffer, CallPlan, Direction};
 use webrunner_protocol::refusal::Refusal;
-use webrunner_protocol::reply::{
-    EntryPoint, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure,
-};
+use webrunner_protocol::reply::{EntryPoint, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure};
 
 use crate::arena::{self, BufferPlace, Draw};
 use crate::count::{self, Features, Text, pass::Pass};

@@ -244,7 +244,7 @@ impl Pool {
         let (mut lease, taken, end) =
             self.give(&job, events, &encoded, &object, examination.as_ref(), &mut examined).await?;
         let ran = taken.elapsed();
-        let exit = if matches!(end, Ok(End::Measured(_))) && (is_patient(&job.work) || examined.is_some()) {
+        let exit = if matches!(end, Ok(End::Measured(_))) && (is_patient(&job) || examined.is_some()) {
             // The next worker may be forked meanwhile.
             lease.refill();
             timeout(EVIDENCE_LIMIT, &mut lease.worker().exit).await.ok().and_then(Result::ok)
@@ -389,8 +389,8 @@ fn need(job: &Job, chosen_events: bool) -> Need {
 }
 
 /// Whether a job's answer waits for what is known of its worker's end.
-fn is_patient(work: &Work) -> bool {
-    need(work).quiet
+fn is_patient(job: &Job) -> bool {
+    need(job, false).quiet
 }
 
 fn end_of(reply: Reply) -> End {

@@ -125,7 +125,11 @@ impl Queue {
     ///
     /// # Errors
     /// If the queue is full or the pool is draining, or no zygote is left to serve the line.
-    pub(super) async fn lease(queue: &Rc<RefCell<Self>>, need: Need, events: Option<EventSet>) -> Result<Lease, RunError> {
+    pub(super) async fn lease(
+        queue: &Rc<RefCell<Self>>,
+        need: Need,
+        events: Option<EventSet>,
+    ) -> Result<Lease, RunError> {
         let waiting = {
             let mut this = queue.borrow_mut();
             if this.draining {

@@ -40,7 +40,12 @@ impl Sample {
         ];
         Self {
             call: request.resolve(&CATALOGUE).unwrap(),
-            pool: pool::Facts { cores: vec![CoreId(1)], ticks_per_ms: 2_000_000, layers, ..pool::Facts::default() },
+            pool: pool::Facts {
+                cores: vec![CoreId(1)],
+                ticks_per_ms: 2_000_000,
+                layers,
+                ..pool::Facts::default()
+            },
             measurement: measurement(),
             run: Run {
                 core: CoreId(1),

@@ -86,7 +86,14 @@ pub unsafe fn measure(
         let (cycles, counters) = quick::sample(&mut caller, schedule, host, counters, first_call);
         (cycles, counters, Vec::new())
     };
-    Measured { cycles, returned, last_returned: caller.returned(), findings: caller.findings(), counters, passes }
+    Measured {
+        cycles,
+        returned,
+        last_returned: caller.returned(),
+        findings: caller.findings(),
+        counters,
+        passes,
+    }
 }
 
 /// Calls the function of `call` once, in the state every measured call finds; gives the ticks it took and what it returned.
