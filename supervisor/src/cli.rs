@@ -25,6 +25,8 @@ pub enum Command {
     Kernels(KernelsArgs),
     /// Ask a running service whether it is ready and its answers are right: exit code 0, or 1 with a line that says why
     SelfCheck(SelfCheckArgs),
+    /// Say what isolation and measurement this host offers, and what would improve them.
+    Doctor(DoctorArgs),
 }
 
 /// Flags of `webrunner serve`.
@@ -114,6 +116,26 @@ pub struct SelfCheckArgs {
     /// Seconds the whole check may take
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     pub timeout: u32,
+}
+
+/// Flags of `webrunner doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Measure functions of known length as well, and hold the figures against their bounds; takes up to a minute
+    #[arg(long)]
+    pub measure: bool,
+    /// How often to measure each function
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "measure", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Lines that must be ok even if nothing can be done about them here, such as pmu,tsc
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub require: Vec<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where and how jobs run.
+    #[command(flatten)]
+    pub pool: PoolArgs,
 }
 
 /// Where and how jobs run.

@@ -17,7 +17,7 @@ use crate::pool::{LaunchError, PoolConfig, ZygoteSettings, find_executable};
 use crate::reload::Files;
 
 /// Port the old service listened on.
-const DEFAULT_PORT: u16 = 8081;
+pub(crate) const DEFAULT_PORT: u16 = 8081;
 
 /// Most jobs that may wait; each holds its object in memory.
 const MAX_QUEUE: usize = 4096;

@@ -391,8 +391,9 @@ pub fn complaint(rule: &Rule, finding: &Finding) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use webrunner_protocol::counts::{Counting, Counts, NotCountable};
-    use webrunner_protocol::passes::EventCounts;
     use webrunner_protocol::reply::{CycleSamples, EntryPoint, Findings, Outputs, Phases, Returned};
+
+    use webrunner_protocol::passes::EventCounts;
 
     use super::*;
 
@@ -404,7 +405,6 @@ mod tests {
             cycles: CycleSamples {
                 isolated: vec![1000.0; 41],
                 throughput: vec![950.0; 41],
-                counted: Vec::new(),
                 gate: Gate::Clean,
                 dropped: 3,
                 calls_per_round: 40,
@@ -412,6 +412,7 @@ mod tests {
                 empty_call_cycles: 13.0,
                 ticks_per_cycle: 1.0,
                 first_call_ticks: 5000,
+                counted: Vec::new(),
             },
             counters: Vec::new(),
             events: EventCounts::default(),

@@ -13,6 +13,7 @@
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
+//! - [`doctor`]: what this host offers, and whether known functions measure right on it; [`progress`]: how far it has come.
 //! - [`metrics`], [`telemetry`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
 //! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
@@ -27,6 +28,7 @@ pub mod config;
 pub mod connections;
 pub mod cores;
 pub mod descriptors;
+pub mod doctor;
 pub mod envelope;
 pub mod events;
 pub mod fault;
@@ -38,6 +40,7 @@ pub mod negotiate;
 pub mod operators;
 pub mod pool;
 pub mod problem;
+pub mod progress;
 pub mod rate_limit;
 pub mod reload;
 pub mod render;

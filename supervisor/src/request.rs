@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use actix_web::web::Bytes;
 use webrunner_kernels::{Catalogue, Kernel};
 use webrunner_protocol::events::EventSet;
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
@@ -19,7 +20,7 @@ use crate::events::host::HostEvents;
 use crate::fault::CallNames;
 use crate::machine::isa::Isa;
 use crate::negotiate::Format;
-use crate::pool::End;
+use crate::pool::{End, Order};
 use crate::problem::Problem;
 
 /// Most name=value pairs in one query.
@@ -45,10 +46,10 @@ pub struct RunRequest<'a> {
     pub effort: Effort,
     /// Whether to count instructions; left to the effort if not said.
     pub counts: Option<bool>,
-    /// Hardware events to count in place of the usual ones.
-    pub events: Option<Cow<'a, str>>,
     /// Whether to check what the function computes; left to the effort if not said.
     pub check: Option<bool>,
+    /// Hardware events to count in place of the usual ones.
+    pub events: Option<Cow<'a, str>>,
     /// Form of the answer, if one is named.
     pub format: Option<Format>,
     /// The kernel's parameters.
@@ -165,6 +166,13 @@ impl Call<'_> {
     #[must_use]
     pub fn chosen_events(&self) -> Option<EventSet> {
         self.events.as_ref().and_then(|selection| selection.set.clone())
+    }
+
+    /// The call as a job for the pool, made on this object.
+    #[must_use]
+    pub fn order(&self, object: Bytes) -> Order {
+        let (events, examination) = (self.chosen_events(), self.examination());
+        Order { work: self.work(), object, events, examination }
     }
 
     /// The measurement this call ended with.

@@ -5,14 +5,9 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use actix_web::web::Bytes;
-use webrunner_protocol::events::EventSet;
-use webrunner_protocol::job::Work;
-
-use crate::check::Examination;
 use crate::machine::Machine;
 use crate::metrics::{Metrics, Now};
-use crate::pool::{Facts, Finished, Gauges, Launched, Pool, ZygoteFacts};
+use crate::pool::{Facts, Finished, Gauges, Launched, Order, Pool, ZygoteFacts};
 use crate::problem::Problem;
 use crate::rate_limit::{Client, RateLimit};
 use crate::reload::Live;
@@ -115,15 +110,9 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
-    pub async fn run(
-        &self,
-        work: Work,
-        events: Option<EventSet>,
-        object: Bytes,
-        examination: Option<Arc<Examination>>,
-    ) -> Result<Finished, Problem> {
+    pub async fn run(&self, order: Order) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(work, events, object, examination).await?)
+        Ok(pool.run(order).await?)
     }
 
     /// What the pool is; nothing until it has started.

@@ -9,14 +9,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::rt::System;
-use actix_web::web::Bytes;
 use webrunner::catalogue;
 use webrunner::cores;
 use webrunner::events::Selection;
 use webrunner::events::family::CpuModel;
 use webrunner::events::host::{CoreKind, HostEvents};
 use webrunner::machine::Machine;
-use webrunner::pool::{End, Launched, PoolConfig, ZygoteSettings};
+use webrunner::pool::{End, Launched, Order, PoolConfig, ZygoteSettings};
 use webrunner::reload::Live;
 use webrunner::service::Service;
 use webrunner_protocol::control::Isolation;
@@ -46,13 +45,14 @@ fn work() -> Work {
         call: CallPlan { arguments: Vec::new(), buffers: Vec::new(), returns: ReturnType::Void },
         effort: Effort::Standard,
         counts: false,
-        checking: None,
         fill_seed: 1,
+        checking: None,
     })
 }
 
-fn object() -> Bytes {
-    objects::read("good/chain1000.o").into()
+fn order(events: Option<EventSet>) -> Order {
+    let object = objects::read("good/chain1000.o").into();
+    Order { work: work(), object, events, examination: None }
 }
 
 /// A pool of one core whose workers count so many events. `None` where this host lets nobody count; says so.
@@ -65,8 +65,8 @@ fn launch(usual: usize) -> Option<Launched> {
         cores: vec![core],
         quick_cores: Vec::new(),
         queue_capacity: 16,
-        jobs_per_zygote: 1000,
         deadline: Duration::from_secs(20),
+        jobs_per_zygote: 1000,
         zygote: ZygoteSettings {
             executable: executables::get().worker.clone(),
             require: Isolation::Best,
@@ -91,7 +91,7 @@ fn start(launched: Launched) -> Service {
 }
 
 async fn measured(pool: &Service, events: Option<EventSet>) -> Measurement {
-    let finished = pool.run(work(), events, object(), None).await.expect("a worker");
+    let finished = pool.run(order(events)).await.expect("a worker");
     match finished.end {
         End::Measured(measurement) => *measurement,
         other => panic!("{other:?}"),
@@ -164,7 +164,7 @@ fn a_job_that_is_cancelled_while_its_worker_is_made_leaves_the_core_free() {
         let pool = start(launched);
         for _ in 0..3 {
             // Polled once, so that it stands in line, and dropped.
-            let job = pool.run(work(), Some(software(1)), object(), None);
+            let job = pool.run(order(Some(software(1))));
             let mut job = pin!(job);
             let waits = poll_fn(|context| Poll::Ready(job.as_mut().poll(context).is_pending())).await;
             assert!(waits);

@@ -40,6 +40,7 @@ const MEASURED: &[(&str, &str)] = &[
     ("good/chain100_stripped.o", "kernel=playground"),
     ("bad/entry_undefined.o", "kernel=playground"),
     ("../../examples/sdot.o", SDOT),
+    ("../../examples/sdot_avx2.o", "kernel=blis.sdot&n=1024"),
 ];
 
 /// Chains and the cycles they take.

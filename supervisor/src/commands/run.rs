@@ -52,8 +52,8 @@ fn request(args: &RunArgs) -> Result<RunRequest<'_>, Failure> {
         effort: parse_effort(&args.effort)
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
         counts: None,
-        events: args.events.as_deref().map(Cow::Borrowed),
         check: None,
+        events: args.events.as_deref().map(Cow::Borrowed),
         format: None,
         parameters,
     })
@@ -89,10 +89,7 @@ async fn measure(
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
     service.open(launched);
-    let finished = service
-        .run(call.work(), call.chosen_events(), object.clone(), call.examination())
-        .await
-        .map_err(|error| Failure::of(&error))?;
+    let finished = service.run(call.order(object.clone())).await.map_err(|error| Failure::of(&error))?;
     let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();

@@ -18,7 +18,7 @@ const MAX_CHARS: usize = 512;
 const CPU: &str = "/sys/devices/system/cpu";
 
 /// First line of a small file.
-fn line(path: impl AsRef<Path>) -> Result<String, String> {
+pub(crate) fn line(path: impl AsRef<Path>) -> Result<String, String> {
     let path = path.as_ref();
     let text =
         fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;

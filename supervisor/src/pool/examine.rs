@@ -32,6 +32,8 @@ enum Frame {
     Outputs(Vec<u8>),
     Reply(Box<Reply>),
     End,
+    /// The end, by a worker that had not read all it was sent.
+    Unread,
     Garbage(String),
 }
 
@@ -49,12 +51,15 @@ pub(super) async fn receive(
         Frame::Outputs(outputs) => outputs,
         Frame::Reply(reply) => return conversation.last(reply).await,
         Frame::End => return Ok(Sent::Nothing),
+        Frame::Unread => return Ok(Sent::NotTaken),
         Frame::Garbage(reason) => return Ok(Sent::Garbage { reason }),
     };
     let correctness = examination.judge(Stage::Measured, 0, measured).await;
     let reply = match conversation.next().await? {
         Frame::Reply(reply) => reply,
-        Frame::End | Frame::Outputs(_) => return Ok(garbage("outputs came without a reply")),
+        Frame::End | Frame::Unread | Frame::Outputs(_) => {
+            return Ok(garbage("outputs came without a reply"));
+        }
         Frame::Garbage(reason) => return Ok(Sent::Garbage { reason }),
     };
     let Outcome::Measured(measurement) = &reply.outcome else {
@@ -111,7 +116,7 @@ impl Conversation<'_> {
                     examined.correctness = no_outputs(examined.correctness, stage, said_instead(&fault));
                     break;
                 }
-                Frame::End => {
+                Frame::End | Frame::Unread => {
                     let reason = "the process ended".to_owned();
                     examined.correctness = no_outputs(examined.correctness, stage, reason);
                     break;
@@ -135,7 +140,7 @@ impl Conversation<'_> {
         // A worker that waits for a challenge reads that there is none.
         let _ = rustix::net::shutdown(self.socket, Shutdown::Write);
         match self.next().await? {
-            Frame::End => Ok(Sent::Reply(reply, examined)),
+            Frame::End | Frame::Unread => Ok(Sent::Reply(reply, examined)),
             Frame::Outputs(_) | Frame::Reply(_) | Frame::Garbage(_) => {
                 Ok(garbage("more followed its last frame"))
             }
@@ -145,9 +150,12 @@ impl Conversation<'_> {
     async fn next(&self) -> io::Result<Frame> {
         let mut header = [0; ReplyHeader::BYTES];
         match self.fill(&mut header).await? {
-            0 => return Ok(Frame::End),
-            ReplyHeader::BYTES => {}
-            some => return Ok(Frame::Garbage(format!("it sent {some} bytes, fewer than a frame's header"))),
+            (0, true) => return Ok(Frame::Unread),
+            (0, false) => return Ok(Frame::End),
+            (ReplyHeader::BYTES, _) => {}
+            (some, _) => {
+                return Ok(Frame::Garbage(format!("it sent {some} bytes, fewer than a frame's header")));
+            }
         }
         let Ok(announced) = Announced::parse(&header) else {
             return Ok(Frame::Garbage("what it sent does not begin like a frame".to_owned()));
@@ -163,7 +171,7 @@ impl Conversation<'_> {
             }
         };
         let mut body = vec![0; len];
-        let came = self.fill(&mut body).await?;
+        let (came, _) = self.fill(&mut body).await?;
         if came != len {
             return Ok(Frame::Garbage(format!("its frame claims {len} bytes and {came} came")));
         }
@@ -175,8 +183,9 @@ impl Conversation<'_> {
         })
     }
 
-    /// Fills `space`, or as much of it as comes before the end of the stream.
-    async fn fill(&self, space: &mut [u8]) -> io::Result<usize> {
+    /// Fills `space`, or as much of it as comes before the end of the stream; gives how much, and whether the end came with
+    /// something of ours unread.
+    async fn fill(&self, space: &mut [u8]) -> io::Result<(usize, bool)> {
         let mut have = 0;
         while have < space.len() {
             let read = self.socket.when_readable(|socket| {
@@ -185,12 +194,12 @@ impl Conversation<'_> {
             match read.await {
                 Ok(0) => break,
                 Ok(count) => have += count,
-                // Unread job bytes turn the close into a reset.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                // Unread bytes turn the close into a reset.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok((have, true)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(have)
+        Ok((have, false))
     }
 }
 
@@ -210,5 +219,130 @@ fn said_instead(reply: &Reply) -> String {
             FaultCause::CpuTime => "it used up the job's CPU time".to_owned(),
         },
         Outcome::Measured(_) | Outcome::Refused(_) | Outcome::Failed(_) => "the worker failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use actix_web::rt::System;
+    use webrunner_kernels::Catalogue;
+    use webrunner_protocol::codec;
+    use webrunner_protocol::counts::Counting;
+    use webrunner_protocol::limits::MAX_REPLY_BYTES;
+    use webrunner_protocol::passes::EventCounts;
+    use webrunner_protocol::reply::{
+        CycleSamples, EntryPoint, Findings, Gate, Measurement, Phases, Returned, WorkerFailure,
+    };
+
+    use super::*;
+
+    const JOB: JobId = JobId(7);
+
+    /// Outputs of `scopy` of no elements to speak of: whatever they are, they are as long as they should be.
+    fn examination() -> Arc<Examination> {
+        let binding = Catalogue::builtin().unwrap().get("scopy").unwrap().bind([("n", "4")]).unwrap();
+        Arc::new(Examination::of(binding, 1).unwrap())
+    }
+
+    fn measured(outputs: Outputs) -> Outcome {
+        Outcome::Measured(Box::new(Measurement {
+            entry: EntryPoint { symbol: None, offset: 0 },
+            returned: Returned { integer: 0, vector: 0 },
+            cycles: CycleSamples {
+                isolated: vec![1.0],
+                throughput: Vec::new(),
+                gate: Gate::Clean,
+                dropped: 0,
+                calls_per_round: 1,
+                overhead_cycles: 0.0,
+                empty_call_cycles: 0.0,
+                ticks_per_cycle: 1.0,
+                first_call_ticks: 1,
+                counted: Vec::new(),
+            },
+            counters: Vec::new(),
+            events: EventCounts::default(),
+            counts: Counting::NotAsked,
+            findings: Findings::default(),
+            phases: Phases::default(),
+            outputs,
+        }))
+    }
+
+    fn reply(outcome: Outcome) -> Vec<u8> {
+        let body = codec::encode(&Reply { job: JOB, outcome }, MAX_REPLY_BYTES).unwrap();
+        [&ReplyHeader { reply_bytes: body.len() as u32 }.to_bytes()[..], &body].concat()
+    }
+
+    fn outputs(bytes: usize) -> Vec<u8> {
+        [&OutputsHeader { outputs_bytes: bytes as u32 }.to_bytes()[..], &vec![0; bytes]].concat()
+    }
+
+    /// What is made of a worker that says this and ends.
+    fn said(frames: &[Vec<u8>]) -> Sent {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        hear(ours, theirs, frames)
+    }
+
+    fn hear(ours: UnixStream, mut theirs: UnixStream, frames: &[Vec<u8>]) -> Sent {
+        theirs.write_all(&frames.concat()).unwrap();
+        drop(theirs);
+        System::new().block_on(async {
+            let socket = Readable::new(OwnedFd::from(ours)).unwrap();
+            receive(&socket, JOB, &examination()).await.unwrap()
+        })
+    }
+
+    fn garbage_of(frames: &[Vec<u8>]) -> String {
+        match said(frames) {
+            Sent::Garbage { reason } => reason,
+            Sent::Reply(..) | Sent::Nothing | Sent::NotTaken => String::new(),
+        }
+    }
+
+    fn correctness(frames: &[Vec<u8>]) -> Option<Correctness> {
+        match said(frames) {
+            Sent::Reply(_, examined) => examined.map(|examined| examined.correctness),
+            Sent::Garbage { .. } | Sent::Nothing | Sent::NotTaken => None,
+        }
+    }
+
+    #[test]
+    fn frames_out_of_order_of_other_lengths_or_too_many_are_no_answer() {
+        let right = examination().outputs_bytes();
+        let shown = || reply(measured(Outputs::Shown));
+        assert!(garbage_of(&[shown()]).contains("without the outputs"));
+        assert!(garbage_of(&[reply(measured(Outputs::NotAsked))]).contains("without the outputs"));
+        assert!(garbage_of(&[outputs(right)]).contains("without a reply"));
+        assert!(garbage_of(&[outputs(right), outputs(right), shown()]).contains("without a reply"));
+        assert!(garbage_of(&[outputs(right + 1), shown()]).contains("expected 56"));
+        assert!(garbage_of(&[outputs(right)[..20].to_vec()]).contains("claims 56 bytes and 10 came"));
+        assert!(garbage_of(&[outputs(right), reply(measured(Outputs::TooLong))]).contains("denies"));
+        assert!(garbage_of(&[outputs(right), shown(), outputs(right)]).contains("more followed"));
+        assert!(garbage_of(&[b"WRxx 012345".to_vec()]).contains("does not begin"));
+        assert!(garbage_of(&[reply(Outcome::Failed(WorkerFailure::Job)), vec![0]]).contains("more followed"));
+    }
+
+    #[test]
+    fn a_worker_that_says_nothing_or_fails_is_heard_as_ever() {
+        assert!(matches!(said(&[]), Sent::Nothing));
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.write_all(b"a job").unwrap();
+        assert!(matches!(hear(ours, theirs, &[]), Sent::NotTaken));
+        let failed = said(&[reply(Outcome::Failed(WorkerFailure::Job))]);
+        assert!(matches!(failed, Sent::Reply(reply, None) if matches!(reply.outcome, Outcome::Failed(_))));
+    }
+
+    #[test]
+    fn what_is_wrong_or_missing_is_told_beside_the_reply() {
+        let right = examination().outputs_bytes();
+        let wrong = correctness(&[outputs(right), reply(measured(Outputs::Shown))]);
+        assert!(matches!(wrong, Some(Correctness::Wrong { stage: Stage::Measured, .. })), "{wrong:?}");
+        let long = correctness(&[reply(measured(Outputs::TooLong))]);
+        assert!(matches!(&long, Some(Correctness::Unchecked { reason }) if reason.contains("too long")));
     }
 }

@@ -41,9 +41,9 @@ use webrunner_protocol::events::{EventSet, PassPlan};
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, KernelWork, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
-use webrunner_protocol::reply::{Outcome, Reply};
 
 use self::exchange::Sent;
+pub use self::exchange::parse_reply;
 use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Lease, Need, Queue};
@@ -192,6 +192,35 @@ pub struct SlotView {
     pub busy_time: Duration,
 }
 
+/// A job, and what goes with it.
+#[derive(Debug)]
+pub struct Order {
+    /// What to do.
+    pub work: Work,
+    /// The object to do it with.
+    pub object: Bytes,
+    /// Events to count in place of the usual ones; a worker is made for them.
+    pub events: Option<EventSet>,
+    /// The check of what the function computes.
+    pub examination: Option<Arc<Examination>>,
+}
+
+/// What is sent to a worker.
+#[derive(Debug, Clone, Copy)]
+struct Parcel<'a> {
+    id: JobId,
+    encoded: &'a [u8],
+    object: &'a Bytes,
+    examination: Option<&'a Arc<Examination>>,
+}
+
+/// What was heard of a job that began.
+#[derive(Debug)]
+struct Heard {
+    end: End,
+    examined: Option<Examined>,
+}
+
 /// A handle to the pool; cheap to clone, bound to the thread that started it.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -224,27 +253,27 @@ impl Pool {
         Self { queue, facts: Rc::new(facts), deadline: config.deadline }
     }
 
-    /// Runs one job: waits for a slot, hands it over, and returns how it ended. A job that is to count `events` gets a
-    /// worker made for it; any other counts the usual ones, if any. Dropping the future cancels the job and ends its worker.
+    /// Runs one job: waits for a slot, hands it over, and returns how it ended. Dropping the future cancels the job and ends
+    /// its worker.
     ///
     /// # Errors
     /// [`RunError`] if no worker took it or the zygote died under it.
-    pub async fn run(
-        &self,
-        work: Work,
-        events: Option<EventSet>,
-        object: Bytes,
-        examination: Option<Arc<Examination>>,
-    ) -> Result<Finished, RunError> {
+    pub async fn run(&self, order: Order) -> Result<Finished, RunError> {
         let submitted = Instant::now();
+        let Order { work, object, events, examination } = order;
         let job = new_job(checked(work, examination.as_deref()))?;
+        let need = need(&job, events.is_some());
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
-        let mut examined = None;
-        let (mut lease, taken, end) =
-            self.give(&job, events, &encoded, &object, examination.as_ref(), &mut examined).await?;
+        let parcel =
+            Parcel { id: job.id, encoded: &encoded, object: &object, examination: examination.as_ref() };
+        let (mut lease, taken, heard) = self.give(need, events, &parcel).await?;
         let ran = taken.elapsed();
-        let exit = if matches!(end, Ok(End::Measured(_))) && (is_patient(&job) || examined.is_some()) {
+        let waits = match &heard {
+            Ok(Heard { end: End::Measured(_), examined }) => need.quiet || examined.is_some(),
+            _ => false,
+        };
+        let exit = if waits {
             // The next worker may be forked meanwhile.
             lease.refill();
             timeout(EVIDENCE_LIMIT, &mut lease.worker().exit).await.ok().and_then(Result::ok)
@@ -255,49 +284,35 @@ impl Pool {
         self.queue.borrow_mut().record_run(ran);
         // Ending the worker and asking for the next can wait until the answer is on its way.
         task::spawn_local(async move { drop(lease) });
-        Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, exit, examined })
+        let Heard { end, examined } = heard?;
+        Ok(Finished { job: job.id, worker, core, end, queued: taken - submitted, ran, exit, examined })
     }
 
     /// Gives the job to a worker, or to another where that has ended before it took the job, and hears how it ended.
     async fn give(
         &self,
-        job: &Job,
+        need: Need,
         events: Option<EventSet>,
-        encoded: &[u8],
-        object: &Bytes,
-        examination: Option<&Arc<Examination>>,
-        examined: &mut Option<Examined>,
-    ) -> Result<(Lease, Instant, Result<End, RunError>), RunError> {
+        parcel: &Parcel<'_>,
+    ) -> Result<(Lease, Instant, Result<Heard, RunError>), RunError> {
         for _ in 0..ATTEMPTS {
-            let mut lease = Queue::lease(&self.queue, need(job, events.is_some()), events.clone()).await?;
+            let mut lease = Queue::lease(&self.queue, need, events.clone()).await?;
             let taken = Instant::now();
-            let end = self.converse(lease.worker(), job.id, encoded, object, examination, examined).await;
-            if let Some(end) = end.transpose() {
-                return Ok((lease, taken, end));
+            if let Some(heard) = self.converse(lease.worker(), parcel).await.transpose() {
+                return Ok((lease, taken, heard));
             }
         }
         Err(RunError::NoWorker { reason: format!("{ATTEMPTS} workers ended before they took the job") })
     }
 
     /// Talks to the worker until the job has ended one way or another; nothing if it never began.
-    async fn converse(
-        &self,
-        worker: &mut Worker,
-        id: JobId,
-        job: &[u8],
-        object: &Bytes,
-        examination: Option<&Arc<Examination>>,
-        examined: &mut Option<Examined>,
-    ) -> Result<Option<End>, RunError> {
-        let exchange = exchange::exchange(&worker.socket, id, job, object, examination);
-        match timeout(self.deadline, exchange).await {
-            Err(_) => Ok(Some(End::TimeLimit { limit: self.deadline })),
-            Ok(Ok(Sent::Reply(reply, came))) => {
-                *examined = came;
-                Ok(Some(end_of(*reply)))
-            }
-            Ok(Ok(Sent::Garbage { reason })) => Ok(Some(End::Violation { reason })),
-            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await.map(Some),
+    async fn converse(&self, worker: &mut Worker, parcel: &Parcel<'_>) -> Result<Option<Heard>, RunError> {
+        let heard = |end| Ok(Some(Heard { end, examined: None }));
+        match timeout(self.deadline, exchange::exchange(&worker.socket, parcel)).await {
+            Err(_) => heard(End::TimeLimit { limit: self.deadline }),
+            Ok(Ok(Sent::Reply(reply, examined))) => Ok(Some(Heard { end: End::of(*reply), examined })),
+            Ok(Ok(Sent::Garbage { reason })) => heard(End::Violation { reason }),
+            Ok(Ok(Sent::Nothing)) => heard(death(worker, self.deadline).await?),
             Ok(Ok(Sent::NotTaken)) => Ok(None),
             Ok(Err(error)) => {
                 Err(RunError::NoWorker { reason: format!("the worker's socket failed: {error}") })
@@ -385,20 +400,6 @@ fn need(job: &Job, chosen_events: bool) -> Need {
         _ if chosen_events => Need { ready: Ready::Chosen(job.id.0), quiet: true },
         Work::Kernel(kernel) if kernel.effort == Effort::Quick => Need { ready: Ready::Plain, quiet: false },
         Work::Kernel(_) => Need { ready: Ready::Counting, quiet: true },
-    }
-}
-
-/// Whether a job's answer waits for what is known of its worker's end.
-fn is_patient(job: &Job) -> bool {
-    need(job, false).quiet
-}
-
-fn end_of(reply: Reply) -> End {
-    match reply.outcome {
-        Outcome::Measured(measurement) => End::Measured(measurement),
-        Outcome::Refused(refusal) => End::Refused(refusal),
-        Outcome::Faulted(fault) => End::Faulted(fault),
-        Outcome::Failed(failure) => End::Failed(failure),
     }
 }
 

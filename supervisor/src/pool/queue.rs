@@ -108,11 +108,11 @@ impl Queue {
         metrics: Rc<PoolMetrics>,
     ) -> Self {
         Self {
+            chosen_cores: chosen_cores.to_vec(),
             slots: cores.iter().map(|&(core, lane)| Slot::new(core, lane)).collect(),
             metrics,
             numbers: WorkerNumbers::default(),
             waiting: VecDeque::new(),
-            chosen_cores: chosen_cores.to_vec(),
             capacity,
             running: 0,
             draining: false,
@@ -184,15 +184,11 @@ impl Queue {
             let waiter = &self.waiting[at];
             let (need, left) = (waiter.need, waiter.hand_over.is_closed());
             let grant = if left { None } else { self.take(need, claims) };
-            if !left && grant.is_none() {
-                // One behind others must not have a worker forked on a core that is theirs first.
-                let hopeful = claims.hold(Lane::Measuring) || self.summon(at);
+            // One behind others must not have a worker forked on a core that is theirs first.
+            let may_wait = |queue: &mut Self| claims.hold(Lane::Measuring) || queue.summon(at);
+            if !left && grant.is_none() && may_wait(self) {
                 claims.add(need);
-                if hopeful {
-                    at += 1;
-                } else {
-                    self.waiting.remove(at);
-                }
+                at += 1;
                 continue;
             }
             if let (Some(waiter), Some(grant)) = (self.waiting.remove(at), grant)
@@ -209,10 +205,10 @@ impl Queue {
         self.note_if_empty();
     }
 
-    /// Sees to it that a job with events of its own gets a worker made for them, on a free core; others need nothing. Gives
-    /// false for one whose workers keep failing.
+    /// Sees to it that a job with events of its own, at this place in line, gets a worker made for them, on a free core;
+    /// others need nothing. Gives false for one whose workers keep failing.
     fn summon(&mut self, at: usize) -> bool {
-        let Some(waiter) = self.waiting.get_mut(at) else { return true };
+        let waiter = &mut self.waiting[at];
         let (Some(events), ready) = (&waiter.events, waiter.need.ready) else { return true };
         if self.slots.iter().any(|slot| slot.expects(ready)) {
             return true;

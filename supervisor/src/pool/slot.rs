@@ -21,6 +21,10 @@ use super::zygote;
 /// How a worker's process ended, as the zygote saw it.
 pub(super) type Exit = (ExitStatus, Usage);
 
+/// Which of a slot's zygotes something comes from; the first is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Generation(pub(super) u64);
+
 /// What a worker is ready for, and what a job asks of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Ready {
@@ -31,10 +35,6 @@ pub(super) enum Ready {
     /// The one job with this number, which counts events of its own.
     Chosen(u64),
 }
-
-/// Which of a slot's zygotes something comes from; the first is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Generation(pub(super) u64);
 
 /// A worker that waits for a job or runs one.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl Slot {
     #[must_use]
     pub(super) fn expects(&self, ready: Ready) -> bool {
         let waits = self.standby.iter().any(|worker| worker.ready == ready);
-        waits || self.forking.values().any(|fork| fork.ready == ready)
+        waits || self.forking.values().any(|fork| (fork.generation, fork.ready) == (self.generation, ready))
     }
 
     /// Asks for a worker for one job's own events.
@@ -349,7 +349,7 @@ impl Slot {
         self.living.values().any(|(generation, exit)| *generation == zygote && !exit.is_closed())
     }
 
-    /// Asks for workers until enough of each kind wait or are on their way.
+    /// Asks for workers until enough of each profile wait or are on their way.
     ///
     /// # Errors
     /// If the zygote is gone or too far behind.

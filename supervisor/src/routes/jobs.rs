@@ -72,7 +72,7 @@ async fn measure(
     format: Format,
     tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.work(), call.chosen_events(), object.clone(), call.examination()).await?;
+    let finished = service.run(call.order(object.clone())).await?;
     tally.ran(&finished);
     let ended = Instant::now();
     if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
