@@ -184,7 +184,9 @@ impl Queue {
             let waiter = &self.waiting[at];
             let (need, left) = (waiter.need, waiter.hand_over.is_closed());
             let grant = if left { None } else { self.take(need, claims) };
-            if !left && grant.is_none() && self.summon(at) {
+            // One behind others must not have a worker forked on a core that is theirs first.
+            let may_wait = |queue: &mut Self| claims.hold(Lane::Measuring) || queue.summon(at);
+            if !left && grant.is_none() && may_wait(self) {
                 claims.add(need);
                 at += 1;
                 continue;
@@ -212,7 +214,9 @@ impl Queue {
             return true;
         }
         let chosen_cores = &self.chosen_cores;
-        let free = |slot: &&mut Slot| slot.is_free_for(ready) && chosen_cores.contains(&slot.core);
+        let free = |slot: &&mut Slot| {
+            slot.is_free_for(ready) && chosen_cores.contains(&slot.core) && !slot.births.is_pausing()
+        };
         let Some(slot) = self.slots.iter_mut().filter(free).min_by_key(|slot| slot.idle_since) else {
             return true;
         };
