@@ -5,13 +5,14 @@
 //!
 //! # Layout
 //!
-//! - [`cli`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
-//! - [`startup`], [`service`], [`routes`], [`envelope`]: the HTTP service.
+//! - [`cli`], [`settings`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
+//! - [`startup`], [`listener`], [`service`], [`routes`], [`envelope`]: the HTTP service.
+//! - [`signals`], [`reload`], [`drain`], [`upkeep`], [`systemd`]: its life.
 //! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`machine`]: what this host is.
-//! - [`metrics`], [`telemetry`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`metrics`], [`telemetry`], [`trace_context`], [`connections`]: what operators see and what keeps peers honest.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -21,19 +22,27 @@ pub mod commands;
 pub mod config;
 pub mod connections;
 pub mod cores;
+pub mod drain;
 pub mod envelope;
 pub mod fault;
+pub mod listener;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;
 pub mod pool;
 pub mod problem;
 pub mod rate_limit;
+pub mod reload;
 pub mod render;
 pub mod request;
 pub mod request_id;
 pub mod routes;
 pub mod service;
+pub mod settings;
+pub mod signals;
 pub mod startup;
 pub mod summary;
+pub mod systemd;
 pub mod telemetry;
+pub mod trace_context;
+pub mod upkeep;

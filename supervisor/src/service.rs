@@ -1,11 +1,13 @@
 //! What every handler needs, in one place; lives on the one worker thread and is never shared with another.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use webrunner_kernels::Catalogue;
 use webrunner_protocol::job::Work;
 
@@ -15,13 +17,14 @@ use crate::metrics::Metrics;
 use crate::pool::{Facts, Finished, Gauges, Pool};
 use crate::problem::Problem;
 use crate::rate_limit::RateLimit;
+use crate::reload::Loaded;
 use crate::telemetry::AccessLog;
 
 /// The service behind the routes.
 #[derive(Debug)]
 pub struct Service {
-    /// Kernels there are.
-    pub catalogue: Catalogue,
+    /// Kernels there are; replaced as a whole when they are read again.
+    kernels: RefCell<Rc<Kernels>>,
     /// This machine, as found at the start.
     pub machine: Machine,
     /// Figures for operators.
@@ -30,33 +33,26 @@ pub struct Service {
     pub access_log: Option<AccessLog>,
     /// How often one address may post a job, if that is limited.
     pub rate_limit: Option<RateLimit>,
-    /// The catalogue as `GET /kernels` sends it; made at the first request for it.
-    listing: OnceCell<Bytes>,
     /// Empty until the pool has started.
     pool: OnceCell<Pool>,
+    /// Whether the service is to stop once open connections have had what they came for.
+    stopping: Cell<bool>,
+    /// Becomes true when jobs that are left are to be given up.
+    cut_off: watch::Sender<bool>,
 }
 
-impl Service {
-    /// A service whose pool has yet to start; until then it is not ready.
-    #[must_use]
-    pub fn new(catalogue: Catalogue, machine: Machine, access_log: Option<AccessLog>) -> Self {
-        let metrics = Metrics::new(&machine);
-        Self {
-            catalogue,
-            machine,
-            metrics,
-            access_log,
-            rate_limit: None,
-            listing: OnceCell::new(),
-            pool: OnceCell::new(),
-        }
-    }
+/// The kernels, and how they are listed.
+#[derive(Debug)]
+pub struct Kernels {
+    /// The kernels.
+    pub catalogue: Catalogue,
+    /// As `GET /kernels` sends them; made at the first request for it.
+    listing: OnceCell<Bytes>,
+}
 
-    /// Puts the pool in place; a second one is dropped.
-    pub fn open(&self, pool: Pool) {
-        if self.pool.set(pool).is_err() {
-            tracing::error!("a second pool was started and is dropped");
-        }
+impl Kernels {
+    fn new(catalogue: Catalogue) -> Self {
+        Self { catalogue, listing: OnceCell::new() }
     }
 
     /// All kernels, described as JSON.
@@ -68,12 +64,51 @@ impl Service {
         };
         self.listing.get_or_init(make).clone()
     }
+}
+
+impl Service {
+    /// A service whose pool has yet to start; until then it is not ready.
+    #[must_use]
+    pub fn new(loaded: Loaded, machine: Machine, access_log: Option<AccessLog>) -> Self {
+        let metrics = Metrics::new(&machine);
+        Self {
+            kernels: RefCell::new(Rc::new(Kernels::new(loaded.catalogue))),
+            machine,
+            metrics,
+            access_log,
+            rate_limit: None,
+            pool: OnceCell::new(),
+            stopping: Cell::new(false),
+            cut_off: watch::Sender::new(false),
+        }
+    }
+
+    /// The kernels as they are now; whoever holds them keeps them whatever is read later.
+    #[must_use]
+    pub fn kernels(&self) -> Rc<Kernels> {
+        Rc::clone(&self.kernels.borrow())
+    }
+
+    /// Puts what was read again in the place of what was there.
+    pub fn replace(&self, loaded: Loaded) {
+        *self.kernels.borrow_mut() = Rc::new(Kernels::new(loaded.catalogue));
+    }
+
+    /// Puts the pool in place; a second one is dropped.
+    pub fn open(&self, pool: Pool) {
+        if self.pool.set(pool).is_err() {
+            tracing::error!("a second pool was started and is dropped");
+        }
+    }
 
     /// Whether a job given now could run.
     ///
     /// # Errors
     /// [`Problem::NotReady`].
     pub fn ready(&self) -> Result<(), Problem> {
+        if self.stopping.get() {
+            return Err(Problem::Draining);
+        }
         self.pool.get().ok_or_else(not_started)?.ready().map_err(|reason| Problem::NotReady { reason })
     }
 
@@ -101,7 +136,41 @@ impl Service {
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
     pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(work, object).await?)
+        let mut cut_off = self.cut_off.subscribe();
+        tokio::select! {
+            biased;
+            finished = pool.run(work, object) => Ok(finished?),
+            _ = cut_off.wait_for(|cut_off| *cut_off) => Err(Problem::Draining),
+        }
+    }
+
+    /// Asks zygotes that were not heard of lately whether they answer.
+    pub fn ask_zygotes(&self) {
+        if let Some(pool) = self.pool.get() {
+            pool.ask_zygotes();
+        }
+    }
+
+    /// Whether the zygotes there are have answered within `limit`, and jobs can be measured.
+    #[must_use]
+    pub fn zygotes_answer(&self, limit: Duration) -> bool {
+        self.pool.get().is_some_and(|pool| pool.zygotes_answer(limit))
+    }
+
+    /// From now on not ready, and every connection is closed after the request it has.
+    pub fn begin_to_stop(&self) {
+        self.stopping.set(true);
+    }
+
+    /// Whether the service is to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Gives up the jobs that are left: their clients are told to come back.
+    pub fn cut_off(&self) {
+        self.cut_off.send_replace(true);
     }
 
     /// What the pool is; nothing until it has started.

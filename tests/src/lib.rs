@@ -12,6 +12,7 @@
 //! - [`jobs`]: posting objects, and whether a good one is still measured right.
 //! - [`objects`]: the committed objects, and the table that describes them.
 //! - [`processes`]: what `/proc` tells of the service's processes.
+//! - [`systemd`]: the manager's side of its protocols.
 //! - [`wait`]: waiting for what must come about, without guessing how long it takes.
 #![forbid(unsafe_code)]
 
@@ -21,4 +22,5 @@ pub mod jobs;
 pub mod objects;
 pub mod processes;
 pub mod service;
+pub mod systemd;
 pub mod wait;

@@ -64,7 +64,10 @@ impl Launch {
 
     fn spawn(&self) -> Child {
         let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]).envs(self.environment.iter().cloned()).env_remove("RUST_LOG");
+        command.args(&self.words[1..]);
+        // No file of this host, and lines that a test can read; a test may ask for something else.
+        command.env("WEBRUNNER_CONFIG", "/dev/null").env("WEBRUNNER_LOG_FORMAT", "human");
+        command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.words))
     }
@@ -75,12 +78,36 @@ impl Launch {
     /// If it ends instead.
     #[must_use]
     pub fn start(&self) -> Service {
+        self.start_when("the service listens", Log::address)
+    }
+
+    /// Starts a service that listens at no address, and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    #[must_use]
+    pub fn start_elsewhere(&self) -> Service {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.start_when("the service is ready", |log| log.text().contains("ready").then_some(nowhere))
+    }
+
+    /// Starts a service whose log goes somewhere else, and waits until it has said something there.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    #[must_use]
+    pub fn start_when_said(&self, what: &str, said: impl Fn() -> bool) -> Service {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.start_when(what, |_| said().then_some(nowhere))
+    }
+
+    fn start_when(&self, what: &str, address: impl Fn(&Log) -> Option<SocketAddr>) -> Service {
         let mut child = self.spawn();
         let log = Log::follow(child.stderr.take().expect("a pipe"));
-        let address = wait::until_some("the service listens", || {
+        let address = wait::until_some(what, || {
             let ended = child.try_wait().expect("a child to wait for");
             assert!(ended.is_none(), "the service ended at once: {ended:?}\n{}", log.text());
-            log.address()
+            address(&log)
         });
         Service { child, address, log }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use actix_web::rt::System;
@@ -10,28 +10,30 @@ use actix_web::web::Bytes;
 use webrunner_kernels::Catalogue;
 use webrunner_protocol::limits::MAX_OBJECT_BYTES;
 
-use super::Failure;
-use crate::catalogue;
+use super::{Failure, print};
 use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::pool::{Finished, Launched, Pool, PoolConfig};
 use crate::problem::{Kind, Problem};
+use crate::reload::Sources;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
 use crate::request_id::RequestId;
 use crate::service::Service;
+use crate::settings::Settings;
 
 /// Measures one object.
-pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
-    let catalogue = catalogue::load(args.pool.kernels.as_deref()).map_err(|error| Failure::of(&error))?;
-    let call = call(&args, &catalogue)?;
+pub(super) fn run(args: &RunArgs, settings: &Settings) -> Result<(), Failure> {
+    let sources = Sources { kernels: settings.values.kernels.clone() };
+    let loaded = sources.load().map_err(|error| Failure::of(&error))?;
+    let call = call(args, &loaded.catalogue)?;
     let object = read_object(&args.object)?;
     // One job needs no second place to run.
-    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool, 1)? };
+    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(settings, 1)? };
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
-    let service = Service::new(catalogue.clone(), machine, None);
+    let service = Service::new(loaded.clone(), machine, None);
     let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;
-    std::io::stdout().write_all(&text).map_err(|error| Failure::of(&error))
+    print(text)
 }
 
 fn call<'k>(args: &RunArgs, catalogue: &'k Catalogue) -> Result<Call<'k>, Failure> {

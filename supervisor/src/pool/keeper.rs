@@ -38,6 +38,7 @@ fn adopt(queue: &Rc<RefCell<Queue>>, index: usize, zygote: &Zygote) -> io::Resul
     let mut queue = queue.borrow_mut();
     if let Some(slot) = queue.slots.get_mut(index) {
         slot.control = Some(zygote.control()?);
+        slot.heard = Instant::now();
     }
     queue.refill(index);
     Ok(control)
@@ -132,6 +133,7 @@ fn hear(
 ) -> io::Result<()> {
     let mut this = queue.borrow_mut();
     let Some(slot) = this.slots.get_mut(index) else { return Ok(()) };
+    slot.heard = Instant::now();
     match incoming {
         Incoming::Forked { worker, socket, pidfd, ended } => {
             slot.add(worker, Readable::new(socket)?, pidfd);
@@ -141,6 +143,7 @@ fn hear(
             }
         }
         Incoming::Report(ZygoteReport::Ended(ended)) => hear_end(queue, index, slot, &ended, fork_pause),
+        Incoming::Report(ZygoteReport::Pong) => slot.answers(),
         Incoming::Report(ZygoteReport::ForkFailed { worker, errno }) => {
             slot.fork_failed(worker);
             let error = io::Error::from_raw_os_error(errno);

@@ -74,6 +74,10 @@ pub(super) struct Slot {
     forking: HashMap<WorkerId, WorkerProfile>,
     /// When the zygote was last heard of, or first asked again.
     forking_since: Option<Instant>,
+    /// When the zygote was asked whether it answers, if it has not yet done so.
+    asked: Option<Instant>,
+    /// When anything was last heard of the zygote.
+    pub(super) heard: Instant,
     /// Jobs that run here.
     running: Running,
     /// When the last job here ended.
@@ -130,6 +134,8 @@ impl Slot {
             living: HashMap::new(),
             forking: HashMap::new(),
             forking_since: None,
+            asked: None,
+            heard: Instant::now(),
             running: Running::default(),
             idle_since: Instant::now(),
         }
@@ -166,10 +172,26 @@ impl Slot {
         self.standby.len()
     }
 
-    /// How long the zygote has owed a worker.
+    /// Since when the zygote has owed a worker or an answer.
     #[must_use]
     pub(super) fn owes_since(&self) -> Option<Instant> {
-        self.forking_since
+        self.forking_since.into_iter().chain(self.asked).min()
+    }
+
+    /// Asks the zygote whether it answers, unless it was asked already.
+    ///
+    /// # Errors
+    /// If the zygote is gone or too far behind.
+    pub(super) fn ask(&mut self) -> std::io::Result<()> {
+        let Some(control) = self.control.as_ref().filter(|_| self.asked.is_none()) else { return Ok(()) };
+        zygote::ask(control)?;
+        self.asked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The zygote has answered.
+    pub(super) fn answers(&mut self) {
+        self.asked = None;
     }
 
     /// Asks for workers until enough of each profile wait or are on their way.
@@ -248,5 +270,6 @@ impl Slot {
         self.living.clear();
         self.forking.clear();
         self.forking_since = None;
+        self.asked = None;
     }
 }

@@ -26,7 +26,8 @@ pub(super) async fn run(
     body::check_content_type(&request)?;
     let asked = RunRequest::from_query(request.query_string())?;
     let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(&request)));
-    let call = asked.resolve(&service.catalogue)?;
+    let kernels = service.kernels();
+    let call = asked.resolve(&kernels.catalogue)?;
     note(&request, &call, None);
     service.admit_from(request.peer_addr().map(|peer| peer.ip()))?;
     service.admit()?;

@@ -9,11 +9,12 @@ use crate::service::Service;
 
 /// All kernels.
 pub(super) async fn list(service: Data<Service>) -> impl Responder {
-    super::json(service.listing())
+    super::json(service.kernels().listing())
 }
 
 /// One kernel.
 pub(super) async fn one(service: Data<Service>, name: Path<String>) -> Result<HttpResponse, Problem> {
-    let kernel = catalogue::find(&service.catalogue, &name)?;
+    let kernels = service.kernels();
+    let kernel = catalogue::find(&kernels.catalogue, &name)?;
     Ok(super::json(catalogue::describe(kernel).to_string()))
 }

@@ -15,6 +15,7 @@ use webrunner_kernels::Catalogue;
 
 use crate::envelope::envelope;
 use crate::machine::Machine;
+use crate::reload::Loaded;
 use crate::service::Service;
 
 /// What came back: status, some headers, body.
@@ -44,8 +45,12 @@ impl Answer {
     }
 }
 
+fn builtin() -> Loaded {
+    Loaded { catalogue: Catalogue::builtin().unwrap() }
+}
+
 async fn send(request: TestRequest) -> Answer {
-    let service = Service::new(Catalogue::builtin().unwrap(), Machine::gather(0), None);
+    let service = Service::new(builtin(), Machine::gather(0), None);
     let app = App::new().app_data(Data::new(service)).configure(super::configure).wrap(from_fn(envelope));
     let app = init_service(app).await;
     let response: Result<ServiceResponse<_>, Error> = app.call(request.to_request()).await;
@@ -184,7 +189,7 @@ async fn a_request_keeps_its_id_or_is_given_one() {
 
 #[actix_web::test]
 async fn requests_are_counted_by_route_and_not_by_path() {
-    let service = Data::new(Service::new(Catalogue::builtin().unwrap(), Machine::gather(0), None));
+    let service = Data::new(Service::new(builtin(), Machine::gather(0), None));
     let app = App::new().app_data(service.clone()).configure(super::configure).wrap(from_fn(envelope));
     let app = init_service(app).await;
     for path in ["/one/monitor", "/two/monitor"] {
