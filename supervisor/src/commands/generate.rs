@@ -27,7 +27,7 @@ fn write_all(directory: &Path) -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
         clap_complete::generate_to(shell, &mut command, "webrunner", &completions)?;
     }
-    clap_mangen::generate_to(command, &manual)?;
+    clap_mangen::generate_to(command.disable_help_subcommand(true), &manual)?;
     fs::write(directory.join("webrunner.toml"), listing::defaults_file())?;
     fs::write(directory.join("settings.md"), listing::documentation())
 }
