@@ -25,6 +25,8 @@ pub enum Command {
     Run(RunArgs),
     /// List the kernels with their prototypes and parameters.
     Kernels,
+    /// Ask a running service whether it is ready and its answers are right: exit code 0, or 1 with a line that says why
+    SelfCheck(SelfCheckArgs),
     /// Print the settings in force for `serve`, and where each comes from.
     Config,
     /// Write manual pages, shell completions and the default configuration into a directory.
@@ -61,6 +63,17 @@ pub struct GenerateArgs {
     /// Directory to write into; made if it is not there
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+}
+
+/// Flags of `webrunner self-check`.
+#[derive(Debug, Args)]
+pub struct SelfCheckArgs {
+    /// The service, or a machine behind a proxy as http://HOST:PORT/MACHINE
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8081")]
+    pub url: String,
+    /// Seconds the whole check may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub timeout: u32,
 }
 
 /// The whole command line, settings included.

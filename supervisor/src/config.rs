@@ -1,5 +1,6 @@
 //! What the settings mean on this machine, checked once: which cores, which executable. Nothing later reads a setting.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,10 @@ pub struct ServeConfig {
     pub socket_mode: u32,
     /// How long a service that stops waits for the jobs it has.
     pub drain_limit: Duration,
+    /// Address for operators; `None` for the same as clients.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Time between two self-checks; `None` for none.
+    pub self_check: Option<Duration>,
     /// File for one line a request; `None` for no such log.
     pub access_log: Option<PathBuf>,
     /// Directory of further kernels.
@@ -64,6 +69,8 @@ impl ServeConfig {
             listen: values.listen.clone(),
             socket_mode: values.socket_mode,
             drain_limit: values.drain_limit,
+            metrics_listen: values.metrics_listen,
+            self_check: values.self_check,
             access_log: values.access_log.clone(),
             kernels: values.kernels.clone(),
             rate_limit: values.rate_limit,
@@ -148,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_not_there_stops_the_start() {
-        let (_, flags) = crate::cli::parse(["webrunner", "run", "x", "--kernel", "x", "--worker", "/no"]).unwrap();
+        let (_, flags) =
+            crate::cli::parse(["webrunner", "run", "x", "--kernel", "x", "--worker", "/no"]).unwrap();
         let settings = Settings::gather(&Flags { config: Some("/dev/null".into()), ..flags }, []).unwrap();
         assert_eq!(worker(&settings).unwrap_err().to_string(), "--worker: there is no file /no");
     }

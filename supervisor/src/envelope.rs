@@ -7,23 +7,21 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{ConnectionType, Method};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 
 use crate::connections::Connection;
 use crate::problem::Problem;
 use crate::request_id::{self, RequestId};
+use crate::routes::Route;
 use crate::service::Service;
 use crate::telemetry::{Access, Job, RequestLine};
 use crate::trace_context::{self, TraceContext};
 
 /// Longest request target taken, in bytes.
 const MAX_URI_BYTES: usize = 8 << 10;
-
-/// Route label of requests that matched none.
-const NO_ROUTE: &str = "none";
 
 /// What a handler tells the access log about a job.
 #[derive(Debug, Clone)]
@@ -44,11 +42,13 @@ pub async fn envelope<B: MessageBody>(
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let started = Instant::now();
     let _busy = request.conn_data::<Rc<Connection>>().map(Connection::begin);
+    let _in_flight = request.app_data::<web::Data<Service>>().map(|service| service.metrics.http.begin());
     let id = client_id(&request).unwrap_or_else(RequestId::fresh);
     let trace = client_trace(&request);
     request.extensions_mut().insert(id.clone());
     let mut response = match short_cut(&request) {
-        Some(response) => request.into_response(response).map_into_right_body(),
+        // Not `into_response`, which forgets the problem.
+        Some(response) => ServiceResponse::new(request.into_parts().0, response).map_into_right_body(),
         None => next.call(request).await?.map_into_left_body(),
     };
     add_headers(response.headers_mut(), &id, trace.as_ref());
@@ -118,11 +118,13 @@ fn add_headers(headers: &mut HeaderMap, id: &RequestId, trace: Option<&TraceCont
 
 fn record<B>(service: &Service, response: &ServiceResponse<B>, ids: &Ids<'_>, took: Duration) {
     let request = response.request();
-    let status = response.status();
-    let route = request.match_pattern();
-    let route = route.as_deref().unwrap_or(NO_ROUTE);
-    service.metrics.request(route, method_label(request.method()), status.as_str());
+    let (status, http) = (response.status(), &service.metrics.http);
+    let route = request.app_data::<Route>().copied().unwrap_or_default();
+    http.answered(route, request.method(), status, took);
     let problem = response.response().error().and_then(Error::as_error::<Problem>);
+    if let Some(problem) = problem {
+        http.refused(problem.kind());
+    }
     let extensions = request.extensions();
     let job = extensions.get::<JobRecord>();
     let line = RequestLine {
@@ -140,16 +142,5 @@ fn record<B>(service: &Service, response: &ServiceResponse<B>, ids: &Ids<'_>, to
     line.write();
     if let Some(log) = &service.access_log {
         log.write(&Access::from(&line));
-    }
-}
-
-/// Clients may make methods up; labels may not.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
     }
 }

@@ -12,7 +12,9 @@
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`machine`]: what this host is.
-//! - [`metrics`], [`telemetry`], [`trace_context`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`], [`connections`]: what operators see and what keeps
+//!   peers honest.
+//! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -25,10 +27,12 @@ pub mod cores;
 pub mod drain;
 pub mod envelope;
 pub mod fault;
+pub mod http_client;
 pub mod listener;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;
+pub mod operators;
 pub mod pool;
 pub mod problem;
 pub mod rate_limit;
@@ -37,6 +41,7 @@ pub mod render;
 pub mod request;
 pub mod request_id;
 pub mod routes;
+pub mod self_check;
 pub mod service;
 pub mod settings;
 pub mod signals;

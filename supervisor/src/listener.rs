@@ -14,11 +14,15 @@ use rustix::fs::{Mode, chmod, fchmod};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
+use crate::config::ServeConfig;
 use crate::settings::Listen;
 use crate::systemd::{self, Inherited};
 
 /// Connections the kernel completes ahead of us.
 const BACKLOG: i32 = 1024;
+
+/// What a socket unit calls the socket for operators (`FileDescriptorName=`); any other is for clients.
+const OPERATORS: &str = "metrics";
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -32,8 +36,10 @@ pub enum Listener {
 /// Every socket of the service, and the file of its own Unix socket, if it has one.
 #[derive(Debug)]
 pub struct Listeners {
-    /// The sockets.
+    /// Those for clients.
     pub sockets: Vec<Listener>,
+    /// The one for operators, if they have their own.
+    pub operators: Option<TcpListener>,
     /// Removes the file when dropped.
     pub file: Option<SocketFile>,
 }
@@ -42,8 +48,10 @@ pub struct Listeners {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address or path cannot be listened on.
-    #[error("cannot listen on {address}; choose another with --listen")]
+    #[error("cannot listen on {address}; choose another with {flag}")]
     Bind {
+        /// The flag that chooses it.
+        flag: &'static str,
         /// Address or path.
         address: Listen,
         /// Why.
@@ -60,24 +68,48 @@ pub enum ListenError {
     },
 }
 
-/// Takes the sockets that systemd hands over, else makes one.
+/// Takes the sockets that systemd hands over, and makes those that are wanted beside.
 ///
 /// # Errors
 /// See [`ListenError`].
-pub fn open(address: &Listen, socket_mode: u32) -> Result<Listeners, ListenError> {
-    let inherited = systemd::sockets().map_err(ListenError::Inherit)?;
-    if !inherited.is_empty() {
-        let sockets = inherited.into_iter().map(Listener::inherited).collect::<Result<_, _>>()?;
-        return Ok(Listeners { sockets, file: None });
-    }
-    let bound = match address {
-        Listen::Tcp(address) => bind_tcp(*address).map(|socket| (Listener::Tcp(socket), None)),
-        Listen::Unix(path) => {
-            bind_unix(path, socket_mode).map(|(socket, file)| (Listener::Unix(socket), Some(file)))
+pub fn open(config: &ServeConfig) -> Result<Listeners, ListenError> {
+    let mut listeners = Listeners { sockets: Vec::new(), operators: None, file: None };
+    for inherited in systemd::sockets().map_err(ListenError::Inherit)? {
+        let for_operators = inherited.name == OPERATORS;
+        match Listener::inherited(inherited)? {
+            Listener::Tcp(socket) if for_operators => listeners.operators = Some(socket),
+            socket => listeners.sockets.push(socket),
         }
-    };
-    let (socket, file) = bound.map_err(|source| ListenError::Bind { address: address.clone(), source })?;
-    Ok(Listeners { sockets: vec![socket], file })
+    }
+    if listeners.sockets.is_empty() {
+        listeners.listen(&config.listen, config.socket_mode)?;
+    }
+    if let (None, Some(address)) = (&listeners.operators, config.metrics_listen) {
+        let bound = bind_tcp(address).map_err(bind_error("--metrics-listen", &Listen::Tcp(address)))?;
+        listeners.operators = Some(bound);
+    }
+    Ok(listeners)
+}
+
+impl Listeners {
+    /// Listens at the address that the settings give.
+    fn listen(&mut self, address: &Listen, socket_mode: u32) -> Result<(), ListenError> {
+        let failed = bind_error("--listen", address);
+        match address {
+            Listen::Tcp(address) => self.sockets.push(Listener::Tcp(bind_tcp(*address).map_err(failed)?)),
+            Listen::Unix(path) => {
+                let (socket, file) = bind_unix(path, socket_mode).map_err(failed)?;
+                self.sockets.push(Listener::Unix(socket));
+                self.file = Some(file);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bind_error(flag: &'static str, address: &Listen) -> impl FnOnce(io::Error) -> ListenError {
+    let address = address.clone();
+    move |source| ListenError::Bind { flag, address, source }
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {

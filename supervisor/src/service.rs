@@ -13,11 +13,12 @@ use webrunner_protocol::job::Work;
 
 use crate::catalogue;
 use crate::machine::Machine;
-use crate::metrics::Metrics;
-use crate::pool::{Facts, Finished, Gauges, Pool};
+use crate::metrics::{Metrics, Now};
+use crate::pool::{Facts, Finished, Gauges, Launched, Pool};
 use crate::problem::Problem;
 use crate::rate_limit::RateLimit;
 use crate::reload::Loaded;
+use crate::self_check::Verdict;
 use crate::telemetry::AccessLog;
 
 /// The service behind the routes.
@@ -33,6 +34,8 @@ pub struct Service {
     pub access_log: Option<AccessLog>,
     /// How often one address may post a job, if that is limited.
     pub rate_limit: Option<RateLimit>,
+    /// What the last self-check found.
+    verdict: RefCell<Verdict>,
     /// Empty until the pool has started.
     pool: OnceCell<Pool>,
     /// Whether the service is to stop once open connections have had what they came for.
@@ -70,13 +73,14 @@ impl Service {
     /// A service whose pool has yet to start; until then it is not ready.
     #[must_use]
     pub fn new(loaded: Loaded, machine: Machine, access_log: Option<AccessLog>) -> Self {
-        let metrics = Metrics::new(&machine);
+        let metrics = Metrics::new(&machine, &loaded.catalogue);
         Self {
             kernels: RefCell::new(Rc::new(Kernels::new(loaded.catalogue))),
             machine,
             metrics,
             access_log,
             rate_limit: None,
+            verdict: RefCell::default(),
             pool: OnceCell::new(),
             stopping: Cell::new(false),
             cut_off: watch::Sender::new(false),
@@ -94,22 +98,44 @@ impl Service {
         *self.kernels.borrow_mut() = Rc::new(Kernels::new(loaded.catalogue));
     }
 
-    /// Puts the pool in place; a second one is dropped.
-    pub fn open(&self, pool: Pool) {
+    /// Starts the pool; a second one is dropped.
+    pub fn open(&self, launched: Launched) {
+        let pool = Pool::start(launched, Rc::clone(&self.metrics.pool));
         if self.pool.set(pool).is_err() {
             tracing::error!("a second pool was started and is dropped");
         }
     }
 
-    /// Whether a job given now could run.
+    /// Whether clients should send jobs here: they could run, and the last self-check did not fail.
     ///
     /// # Errors
-    /// [`Problem::NotReady`].
+    /// [`Problem::NotReady`] with every reason.
     pub fn ready(&self) -> Result<(), Problem> {
-        if self.stopping.get() {
-            return Err(Problem::Draining);
+        let pool = self.pool.get().ok_or_else(not_started)?;
+        let is_stopping = self.stopping.get().then(|| "the service is stopping".to_owned());
+        let mut reasons: Vec<_> = is_stopping.or_else(|| pool.ready().err()).into_iter().collect();
+        if let Verdict::Failed { reason } = &*self.verdict.borrow() {
+            reasons.push(format!("the self-check failed: {reason}"));
         }
-        self.pool.get().ok_or_else(not_started)?.ready().map_err(|reason| Problem::NotReady { reason })
+        if reasons.is_empty() { Ok(()) } else { Err(Problem::NotReady { reasons }) }
+    }
+
+    /// What the last self-check found.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict.borrow().clone()
+    }
+
+    /// Takes over what a self-check found.
+    pub fn set_verdict(&self, verdict: Verdict) {
+        *self.verdict.borrow_mut() = verdict;
+    }
+
+    /// All figures, in Prometheus's text format.
+    #[must_use]
+    pub fn render_metrics(&self) -> Vec<u8> {
+        let slots = self.pool.get().map(Pool::slots).unwrap_or_default();
+        self.metrics.render(&Now { ready: self.ready().is_ok(), gauges: self.gauges(), slots })
     }
 
     /// A cheap look at the queue, so that a body that cannot be used is not read.
@@ -196,5 +222,5 @@ impl Service {
 }
 
 fn not_started() -> Problem {
-    Problem::NotReady { reason: "the service is starting".into() }
+    Problem::NotReady { reasons: vec!["the service is starting".into()] }
 }

@@ -4,6 +4,7 @@
 //! without locks. Zygotes are up before anything is promised to a client: a host that cannot run jobs is not served from.
 
 use std::io;
+use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,10 +21,12 @@ use crate::drain::{self, drain};
 use crate::envelope::envelope;
 use crate::listener::{Listener, Listeners};
 use crate::machine::Machine;
-use crate::pool::{Launched, Pool};
+use crate::operators;
+use crate::pool::Launched;
 use crate::rate_limit::RateLimit;
 use crate::reload::{Loaded, Sources};
 use crate::routes;
+use crate::self_check;
 use crate::service::Service;
 use crate::signals::{Signals, Wish};
 use crate::telemetry::AccessLog;
@@ -33,10 +36,10 @@ use crate::upkeep;
 const MAX_CONNECTIONS: usize = 256;
 
 /// Longest the head of a connection's first request may take.
-const HEAD_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(3);
 
 /// Longest a connection may be silent between requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// Why the service could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +85,19 @@ pub async fn serve(
     let (drained, mut is_drained) = mpsc::unbounded_channel();
     let orders = Orders { stop: stop.subscribe(), reload: reload.subscribe(), drained };
     // The factory runs once on the one worker thread; should actix start that thread anew, its zygotes are gone with it.
-    let launched = Arc::new(Mutex::new(Some(launched)));
+    let operators = listeners.operators;
+    let routes = if operators.is_some() { routes::configure_clients } else { routes::configure };
+    if let Some(Ok(address)) = operators.as_ref().map(TcpListener::local_addr) {
+        tracing::info!(%address, "metrics and health for operators");
+    }
+    let once = Arc::new(Mutex::new((Some(launched), operators)));
     let app = move || {
-        let launched = launched.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (launched, operators) = take(&once);
         let service = open_service(&config, &loaded, &machine, launched, &orders);
-        App::new().app_data(service).configure(routes::configure).wrap(from_fn(envelope))
+        if let Some(operators) = operators {
+            actix_web::rt::spawn(operators::serve(operators, service.clone()));
+        }
+        App::new().app_data(service).configure(routes).wrap(from_fn(envelope))
     };
     let mut server = HttpServer::new(app)
         .workers(1)
@@ -126,6 +137,14 @@ pub async fn serve(
     }
 }
 
+/// What only the first call of the factory gets.
+type Once = Mutex<(Option<Launched>, Option<TcpListener>)>;
+
+fn take(once: &Once) -> (Option<Launched>, Option<TcpListener>) {
+    let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
+    (once.0.take(), once.1.take())
+}
+
 /// Makes the service on its worker thread and starts what runs beside it.
 fn open_service(
     config: &ServeConfig,
@@ -139,10 +158,13 @@ fn open_service(
     service.rate_limit = config.rate_limit.map(RateLimit::per_second);
     let service = Data::new(service);
     match launched {
-        Some(launched) => service.open(Pool::start(launched)),
+        Some(launched) => service.open(launched),
         None => tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service"),
     }
     actix_web::rt::spawn(connections::sweep_forever());
+    if let Some(interval) = config.self_check {
+        actix_web::rt::spawn(self_check::watch(service.clone(), interval));
+    }
     actix_web::rt::spawn(upkeep::announce(service.clone()));
     actix_web::rt::spawn(upkeep::feed_watchdog(service.clone()));
     let sources = Sources { kernels: config.kernels.clone() };

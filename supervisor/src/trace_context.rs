@@ -40,13 +40,16 @@ impl TraceContext {
         field(2)?;
         let (trace_id, parent_id, flags) = (field(32)?, field(16)?, field(2)?);
         let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
-        (length_is_right && fields.next().is_none() && !is_zero(trace_id) && !is_zero(parent_id)).then(|| Self {
-            trace_id: trace_id.to_owned(),
-            parent_id: parent_id.to_owned(),
-            // 16 hexadecimal digits, never all zero but for one state in 2^64.
-            span_id: RequestId::fresh().as_str().to_owned(),
-            // Of the flags only "sampled" has a meaning in version 00; others are not passed on.
-            flags: if flags.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f']) { "01" } else { "00" }.into(),
+        (length_is_right && fields.next().is_none() && !is_zero(trace_id) && !is_zero(parent_id)).then(|| {
+            Self {
+                trace_id: trace_id.to_owned(),
+                parent_id: parent_id.to_owned(),
+                // 16 hexadecimal digits, never all zero but for one state in 2^64.
+                span_id: RequestId::fresh().as_str().to_owned(),
+                // Of the flags only "sampled" has a meaning in version 00; others are not passed on.
+                flags: if flags.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f']) { "01" } else { "00" }
+                    .into(),
+            }
         })
     }
 
@@ -99,7 +102,8 @@ mod tests {
     #[test]
     fn of_the_flags_only_sampled_is_passed_on() {
         for (flags, answered) in [("00", "00"), ("01", "01"), ("ff", "01"), ("02", "00")] {
-            let context = TraceContext::from_client(GOOD.replace("-01", &format!("-{flags}")).as_bytes()).unwrap();
+            let context =
+                TraceContext::from_client(GOOD.replace("-01", &format!("-{flags}")).as_bytes()).unwrap();
             assert!(context.header().ends_with(&format!("-{answered}")), "{flags}");
         }
     }

@@ -171,8 +171,12 @@ fn counters_that_cannot_be_had_are_said_with_the_reason() {
     let service = Launch::serve([]).start();
     wait::until("it is ready", || service.log().contains(" ready"));
     let machine = service.get("/machine").json();
-    let absent: Vec<&str> =
-        machine["absent_counters"].as_array().into_iter().flatten().filter_map(|event| event["reason"].as_str()).collect();
+    let absent: Vec<&str> = machine["absent_counters"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|event| event["reason"].as_str())
+        .collect();
     let log = service.log();
     let said = log.lines().find(|line| line.contains("cannot be counted"));
     assert_eq!(said.is_some(), !absent.is_empty(), "{log}");

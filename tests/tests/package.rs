@@ -51,18 +51,27 @@ fn command(root: &Path, unit: &str) -> (PathBuf, Vec<String>) {
 fn what_a_package_installs_is_complete_and_serves() {
     let Some(folder) = unpacked() else { return };
     let root = folder.path().join("root");
-    let read = |path: &str| {
-        fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-    };
+    let read =
+        |path: &str| fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
 
     // The configuration is an operator's file from then on, and sets nothing by itself.
-    let conffiles = Command::new("dpkg-deb").arg("--info").arg(folder.path().join("webrunner.deb")).arg("conffiles").output();
-    assert_eq!(String::from_utf8_lossy(&conffiles.expect("dpkg-deb").stdout).trim(), "/etc/webrunner/webrunner.toml");
+    let conffiles = Command::new("dpkg-deb")
+        .arg("--info")
+        .arg(folder.path().join("webrunner.deb"))
+        .arg("conffiles")
+        .output();
+    assert_eq!(
+        String::from_utf8_lossy(&conffiles.expect("dpkg-deb").stdout).trim(),
+        "/etc/webrunner/webrunner.toml"
+    );
     let configuration = root.join("etc/webrunner/webrunner.toml");
     let (program, words) = command(&root, &read("usr/lib/systemd/system/webrunner.service"));
     let shown = Launch::executable(&program, ["config", "--config", &configuration.to_string_lossy()]).run();
     assert_eq!(shown.code, Some(0), "{shown:?}");
-    assert!(shown.stdout.lines().all(|line| line.contains("# default") || line.contains("# not set")), "{shown:?}");
+    assert!(
+        shown.stdout.lines().all(|line| line.contains("# default") || line.contains("# not set")),
+        "{shown:?}"
+    );
 
     for (file, words) in [
         ("usr/lib/systemd/system/webrunner.socket", "ListenStream=127.0.0.1:8081"),
@@ -72,7 +81,8 @@ fn what_a_package_installs_is_complete_and_serves() {
     ] {
         assert!(read(file).contains(words), "{file} has no {words}");
     }
-    let manual = run(Command::new("gzip").arg("-dc").arg(root.join("usr/share/man/man1/webrunner-serve.1.gz")));
+    let manual =
+        run(Command::new("gzip").arg("-dc").arg(root.join("usr/share/man/man1/webrunner-serve.1.gz")));
     assert!(manual.contains("queue") && manual.contains(".TH"), "{manual}");
 
     // As the unit starts it, but for the port, and for the file that lies in the scratch root.

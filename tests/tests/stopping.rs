@@ -52,7 +52,7 @@ fn a_service_that_stops_is_not_ready_and_says_so() {
     stop(&service);
     open.send(&Request::new("GET", "/readyz").bytes());
     let answer = open.receive();
-    assert_eq!((answer.status, answer.slug().as_str()), (503, "draining"));
+    assert_eq!((answer.status, answer.slug().as_str()), (503, "not-ready"));
     assert!(service.wait().success());
 }
 

@@ -29,7 +29,10 @@ fn a_service_is_ready_once_a_worker_waits() {
     let mut manager = Manager::new();
     let service = start(&manager, &[], None);
     manager.hears("READY=1");
-    assert!(service.readiness()["standby"].as_u64() > Some(0) || service.readiness()["running"].as_u64() > Some(0));
+    assert!(
+        service.readiness()["standby"].as_u64() > Some(0)
+            || service.readiness()["running"].as_u64() > Some(0)
+    );
     assert_eq!(manager.heard(), ["READY=1"]);
 }
 
@@ -116,7 +119,9 @@ fn the_units_have_no_unknown_lines() {
         .expect("systemd-analyze");
     let complaints = String::from_utf8_lossy(&verified.stderr).into_owned();
     // The executable is not installed where this runs.
-    let complaints: Vec<&str> =
-        complaints.lines().filter(|line| line.contains("webrunner.") && !line.contains("is not executable")).collect();
+    let complaints: Vec<&str> = complaints
+        .lines()
+        .filter(|line| line.contains("webrunner.") && !line.contains("is not executable"))
+        .collect();
     assert!(complaints.is_empty(), "{complaints:?}");
 }

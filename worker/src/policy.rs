@@ -50,11 +50,11 @@ pub struct Rule {
 /// Argument in which a keyed call carries its key.
 const KEY_ARGUMENT: u8 = 5;
 
-/// Every rule, for job memory in `arenas`.
+/// Every rule, for job memory in `arenas` and workers that begin on the stack below `worker_stack`.
 #[must_use]
-pub fn rules(arenas: &[Arena]) -> Vec<Rule> {
+pub fn rules(arenas: &[Arena], worker_stack: usize) -> Vec<Rule> {
     let mut rules = open_rules();
-    rules.extend(setup_rules());
+    rules.extend(setup_rules(worker_stack));
     for arena in arenas {
         for protection in
             [libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ, libc::PROT_READ | libc::PROT_EXEC]
@@ -99,7 +99,7 @@ fn open_rules() -> Vec<Rule> {
     ]
 }
 
-fn setup_rules() -> Vec<Rule> {
+fn setup_rules(worker_stack: usize) -> Vec<Rule> {
     let keyed = |call, tests, reason| Rule { call, key: Some(Key::Setup), tests, reason };
     vec![
         keyed(
@@ -119,8 +119,8 @@ fn setup_rules() -> Vec<Rule> {
         ),
         keyed(
             libc::SYS_clone,
-            vec![Test::IsLong(0, FORK_FLAGS as u64), Test::IsLong(1, 0)],
-            "zygote: fork a worker, and nothing but a plain fork",
+            vec![Test::IsLong(0, FORK_FLAGS as u64), Test::IsLong(1, worker_stack as u64)],
+            "zygote: fork a worker, and nothing but a plain fork, on the stack made for it",
         ),
         keyed(
             libc::SYS_sendmsg,

@@ -4,7 +4,8 @@
 //! no more than the filter's open rules allow, but for opening its job's memory, and it loses that before it calls into the object.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use webrunner_protocol::codec;
 use webrunner_protocol::control::WorkerProfile;
@@ -17,7 +18,7 @@ use webrunner_protocol::reply::{Outcome, Reply, WorkerFailure};
 use crate::counters::{EventTable, OpenCounters};
 use crate::fault::{self, Phase};
 use crate::kernel_job::{self, Meter, Uncounted};
-use crate::sys::keyed::{self, Key};
+use crate::sys::keyed::{self, Birth, Key};
 use crate::sys::{self, Errno, fd, process};
 
 /// What every worker of a zygote is like; made before the lock.
@@ -47,12 +48,38 @@ unsafe impl<const N: usize> Sync for Space<N> {}
 static FRAME: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
 const _: () = assert!(ReplyHeader::BYTES + MAX_REPLY_BYTES <= FRAME_BYTES);
 
-/// Bytes of `FRAME` that are a reply's frame.
+/// Bytes of `FRAME` that are a reply's frame. Placed with the other small statics that a worker writes, so that they share
+/// a page.
+#[unsafe(link_section = ".data.webrunner")]
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// Lives, in the process just forked.
-pub fn live(socket: i32, profile: &mut Profile, kind: WorkerProfile) -> ! {
-    let Ok(mut counters) = set_up(socket, profile, kind) else { sys::exit(EXIT_SETUP) };
+/// The profile every worker begins with; null until [`prepare`].
+static PROFILE: AtomicPtr<Profile> = AtomicPtr::new(ptr::null_mut());
+
+/// Keeps what workers are to be like, in memory that they share with the zygote until one of them writes to it.
+pub fn prepare(profile: Profile) {
+    PROFILE.store(Box::leak(Box::new(profile)), Ordering::Relaxed);
+}
+
+/// How a worker with this job socket begins.
+#[must_use]
+pub fn birth(socket: i32, kind: WorkerProfile) -> Birth {
+    let kind_bit = usize::from(kind == WorkerProfile::Counting) << 32;
+    Birth { live, argument: kind_bit | socket as u32 as usize }
+}
+
+/// Lives, in the process just forked. The argument is [`birth`]'s.
+extern "C" fn live(argument: usize) -> ! {
+    let (socket, counts) = (argument as u32 as i32, argument >> 32 != 0);
+    let kind = if counts { WorkerProfile::Counting } else { WorkerProfile::Plain };
+    let shared = PROFILE.load(Ordering::Relaxed);
+    if shared.is_null() {
+        sys::exit(EXIT_SETUP);
+    }
+    // SAFETY: `prepare` stored a valid profile that is never freed. This process takes it over; the original belongs to
+    // another one.
+    let mut profile = unsafe { ptr::read(shared) };
+    let Ok(mut counters) = set_up(socket, &profile, kind) else { sys::exit(EXIT_SETUP) };
     keyed::forget(Key::Setup);
     // SAFETY: `live` runs once in a process and is the only place that borrows this.
     let buffer = unsafe { &mut *FRAME.0.get() };
@@ -101,7 +128,7 @@ fn set_up(socket: i32, profile: &Profile, kind: WorkerProfile) -> Result<OpenCou
 /// Touches what the job will write, so that those pages are there when it comes.
 fn warm_up(frame: &mut [u8; FRAME_BYTES], meter: &mut Meter) {
     // SAFETY: a valid exclusive reference; volatile so that the write is made.
-    unsafe { std::ptr::write_volatile(&raw mut frame[0], 0) };
+    unsafe { ptr::write_volatile(&raw mut frame[0], 0) };
     meter.session.touch();
     touch_stack();
     std::hint::black_box(vec![1_u8; HEAP_WARM_BYTES]);
@@ -116,7 +143,7 @@ fn touch_stack() {
     let mut space = [0_u8; 12 << 10];
     for at in (0..space.len()).step_by(sys::memory::PAGE) {
         // SAFETY: in bounds of a local array; volatile so that the write is made.
-        unsafe { std::ptr::write_volatile(&raw mut space[at], 1) };
+        unsafe { ptr::write_volatile(&raw mut space[at], 1) };
     }
 }
 

@@ -13,9 +13,8 @@ use crate::settings::listing;
 /// Writes everything into the directory, over what is there.
 pub(super) fn generate(args: &GenerateArgs) -> Result<(), Failure> {
     let directory = &args.directory;
-    write_all(directory).map_err(|error| {
-        Failure::Other(format!("cannot write into {}: {error}", directory.display()))
-    })
+    write_all(directory)
+        .map_err(|error| Failure::Other(format!("cannot write into {}: {error}", directory.display())))
 }
 
 fn write_all(directory: &Path) -> io::Result<()> {

@@ -4,6 +4,7 @@ mod config;
 mod generate;
 mod kernels;
 mod run;
+mod self_check;
 mod serve;
 
 use std::error::Error;
@@ -75,6 +76,7 @@ fn dispatch(parsed: Option<(Command, Flags)>) -> Result<(), Failure> {
         Command::Serve => serve::serve(&settings),
         Command::Run(args) => run::run(&args, &settings),
         Command::Kernels => kernels::kernels(&settings),
+        Command::SelfCheck(args) => self_check::self_check(&args),
         Command::Config => config::config(&settings),
         Command::Generate(_) => Ok(()),
     }

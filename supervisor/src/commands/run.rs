@@ -13,7 +13,7 @@ use webrunner_protocol::limits::MAX_OBJECT_BYTES;
 use super::{Failure, print};
 use crate::cli::RunArgs;
 use crate::machine::Machine;
-use crate::pool::{Finished, Launched, Pool, PoolConfig};
+use crate::pool::{Finished, Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
 use crate::reload::Sources;
 use crate::render::{self, Report, Run};
@@ -80,7 +80,7 @@ async fn measure(
     json: bool,
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
-    service.open(Pool::start(launched));
+    service.open(launched);
     let finished = service.run(call.work(), object.clone()).await.map_err(|error| Failure::of(&error))?;
     let Finished { core, queued, ran, usage, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;

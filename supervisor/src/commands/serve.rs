@@ -18,8 +18,7 @@ pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
     telemetry::init(&settings.values).map_err(|error| Failure::of(&error))?;
     // Before any thread is started, so that all of them stay off the cores jobs run on.
     let shared = !cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
-    let mut listeners =
-        listener::open(&config.listen, config.socket_mode).map_err(|error| Failure::of(&error))?;
+    let mut listeners = listener::open(&config).map_err(|error| Failure::of(&error))?;
     // Removed at the very end, when nothing is answered there any more.
     let _file = listeners.file.take();
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
@@ -27,7 +26,9 @@ pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
     System::new().block_on(async {
         let signals = Signals::listen()
             .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
-        startup::serve(listeners, config, loaded, launched, signals).await.map_err(|error| Failure::of(&error))
+        startup::serve(listeners, config, loaded, launched, signals)
+            .await
+            .map_err(|error| Failure::of(&error))
     })
 }
 

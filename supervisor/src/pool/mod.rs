@@ -41,6 +41,7 @@ pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Need, Queue};
 use self::slot::Worker;
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
+use crate::metrics::PoolMetrics;
 
 /// What a pool is to be.
 #[derive(Debug, Clone)]
@@ -123,8 +124,25 @@ pub struct Gauges {
     pub running: usize,
     /// Workers waiting for a job.
     pub standby: usize,
+    /// Workers being forked.
+    pub starting: usize,
     /// Zygotes that answer.
     pub zygotes: usize,
+}
+
+/// How one slot is.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotView {
+    /// Its core.
+    pub core: CoreId,
+    /// What jobs it takes.
+    pub lane: Lane,
+    /// Whether its zygote answers.
+    pub up: bool,
+    /// Whether it has a job.
+    pub busy: bool,
+    /// Time it has had jobs, all together.
+    pub busy_time: Duration,
 }
 
 /// A handle to the pool; cheap to clone, bound to the thread that started it.
@@ -141,10 +159,10 @@ const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(2);
 impl Pool {
     /// Takes over the zygotes and has workers forked. To be called on a thread with a `LocalSet` or actix runtime.
     #[must_use]
-    pub fn start(launched: Launched) -> Self {
+    pub fn start(launched: Launched, metrics: Rc<PoolMetrics>) -> Self {
         let Launched { config, zygotes, facts } = launched;
-        let queue =
-            Rc::new(RefCell::new(Queue::new(&config.lanes().collect::<Vec<_>>(), config.queue_capacity)));
+        let lanes: Vec<_> = config.lanes().collect();
+        let queue = Rc::new(RefCell::new(Queue::new(&lanes, config.queue_capacity, metrics)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
             keeper::start(&queue, index, config.zygote.clone(), zygote);
         }
@@ -233,6 +251,12 @@ impl Pool {
     #[must_use]
     pub fn zygotes_answer(&self, limit: Duration) -> bool {
         self.queue.borrow().zygotes_answer(limit)
+    }
+
+    /// How each slot is doing.
+    #[must_use]
+    pub fn slots(&self) -> Vec<SlotView> {
+        self.queue.borrow().slots()
     }
 
     /// Takes no more jobs, and returns once those accepted have ended or `limit` has passed.

@@ -1,6 +1,6 @@
 //! `POST /{machine}/run`: one object in, one measurement or one problem out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Payload};
@@ -8,35 +8,50 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
 use super::{body, check_machine};
 use crate::envelope::JobRecord;
+use crate::metrics::RunTally;
 use crate::negotiate::Format;
 use crate::pool::Finished;
 use crate::problem::Problem;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
-use crate::service::Service;
+use crate::service::{Kernels, Service};
 
 /// Measures the object in the body. A client that leaves drops this future, which cancels its job.
+///
+/// Every post is a run of some outcome, whether or not it comes as far as a worker.
 pub(super) async fn run(
     request: HttpRequest,
     payload: Payload,
     service: Data<Service>,
 ) -> Result<HttpResponse, Problem> {
     check_machine(&request)?;
-    body::check_content_type(&request)?;
-    let asked = RunRequest::from_query(request.query_string())?;
-    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(&request)));
+    // As they are now, for as long as the job takes.
     let kernels = service.kernels();
-    let call = asked.resolve(&kernels.catalogue)?;
-    note(&request, &call, None);
-    service.admit_from(request.peer_addr().map(|peer| peer.ip()))?;
-    service.admit()?;
-    let object = body::read(&request, payload).await?;
-
-    let tally = service.metrics.run(call.kernel.full_name());
-    let result = measure(&request, &service, &call, object, format).await;
+    let mut tally = service.metrics.jobs.begin();
+    let result = answer_job(&request, payload, &service, &kernels, &mut tally).await;
     tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
     result
+}
+
+async fn answer_job<'s>(
+    request: &HttpRequest,
+    payload: Payload,
+    service: &'s Service,
+    kernels: &'s Kernels,
+    tally: &mut RunTally<'s>,
+) -> Result<HttpResponse, Problem> {
+    body::check_content_type(request)?;
+    let asked = RunRequest::from_query(request.query_string())?;
+    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(request)));
+    let call = asked.resolve(&kernels.catalogue)?;
+    tally.of_kernel(call.kernel.full_name());
+    note(request, &call, None);
+    service.admit_from(request.peer_addr().map(|peer| peer.ip()))?;
+    service.admit()?;
+    let object = body::read(request, payload).await?;
+    tally.took_object(object.len());
+    measure(request, service, &call, object, format, tally).await
 }
 
 async fn measure(
@@ -45,8 +60,11 @@ async fn measure(
     call: &Call<'_>,
     object: Bytes,
     format: Format,
+    tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
     let finished = service.run(call.work(), object.clone()).await?;
+    tally.ran(&finished);
+    let ended = Instant::now();
     note(request, call, Some((finished.queued, finished.ran)));
     let Finished { core, queued, ran, usage, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa)?;
@@ -60,7 +78,9 @@ async fn measure(
         run: &Run { core, queued, ran, usage },
         measurement: &measurement,
     };
-    answer(&report, format)
+    let answer = answer(&report, format);
+    tally.rendered(ended.elapsed());
+    answer
 }
 
 fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> {

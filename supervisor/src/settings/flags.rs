@@ -27,7 +27,8 @@ pub fn of(program: Program) -> impl Iterator<Item = Arg> {
     let settings = table::ALL.iter().filter(move |setting| setting.used_by.contains(&program)).map(flag);
     let port = (program == Program::Serve).then(|| {
         let port = Arg::new(PORT).short('p').long(PORT).value_name("PORT").value_parser(value_parser!(u16));
-        port.conflicts_with("listen").help("Port to listen on at 127.0.0.1: short for --listen 127.0.0.1:PORT")
+        port.conflicts_with("listen")
+            .help("Port to listen on at 127.0.0.1: short for --listen 127.0.0.1:PORT")
     });
     let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").value_parser(value_parser!(PathBuf));
     let help = format!("Configuration file [default: {} if there is one]", super::file::DEFAULT_PATH);
@@ -50,9 +51,7 @@ impl Flags {
         // A command that does not take a flag has no such argument, which is as good as one that was not given.
         let mut written: Vec<(&Setting, String)> = table::ALL
             .iter()
-            .filter_map(|setting| {
-                Some((setting, matches.try_get_one::<String>(setting.name).ok()??.clone()))
-            })
+            .filter_map(|setting| Some((setting, matches.try_get_one::<String>(setting.name).ok()??.clone())))
             .collect();
         let port = matches.try_get_one::<u16>(PORT).ok().flatten();
         if let (Some(port), Some(listen)) = (port, find("listen")) {

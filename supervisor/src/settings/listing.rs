@@ -85,9 +85,8 @@ mod tests {
     fn what_is_in_force_is_a_file_that_sets_the_same() {
         let before = settings("queue-size = 7\naccess-log = 'a \"quoted\" name'\nsocket-mode = \"0600\"");
         let after = settings(&in_force(&before));
-        let texts = |settings: &Settings| {
-            settings.entries.iter().map(|entry| entry.text.clone()).collect::<Vec<_>>()
-        };
+        let texts =
+            |settings: &Settings| settings.entries.iter().map(|entry| entry.text.clone()).collect::<Vec<_>>();
         assert_eq!(texts(&before), texts(&after));
     }
 
@@ -96,9 +95,11 @@ mod tests {
         let text = defaults_file();
         let nothing = settings(&text);
         assert!(nothing.entries.iter().all(|entry| entry.origin == crate::settings::Origin::Default));
-        let lines = text.lines().filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')));
+        let lines =
+            text.lines().filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')));
         // Placeholders of settings without a default are words, which not all of those take.
-        let file: String = lines.filter(|line| !line.ends_with("\"N\"")).map(|line| format!("{line}\n")).collect();
+        let file: String =
+            lines.filter(|line| !line.ends_with("\"N\"")).map(|line| format!("{line}\n")).collect();
         assert_eq!(file.lines().count(), table::ALL.len() - 1);
         let everything = settings(&file);
         assert_eq!(everything.values.queue_size, 64);

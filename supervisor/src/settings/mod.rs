@@ -249,7 +249,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("webrunner.toml");
         std::fs::write(&path, file.unwrap_or_default()).unwrap();
-        let words = ["webrunner", "serve", "--config", path.to_str().unwrap()].iter().chain(words).copied();
+        let words = ["webrunner", "serve", "--config", path.to_str().unwrap()]
+            .into_iter()
+            .chain(words.iter().copied());
         let (_, flags) = crate::cli::parse(words).unwrap();
         Settings::gather(&flags, variables.iter().map(|(name, value)| (name.into(), value.into())))
     }

@@ -43,6 +43,11 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     text.parse().map(Listen::Tcp).map_err(|_| expected.to_owned())
 }
 
+/// An address with a port.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address and a port such as 127.0.0.1:9100".to_owned())
+}
+
 /// A whole number within bounds.
 pub(super) fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| (least..=most).contains(number));

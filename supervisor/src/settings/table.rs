@@ -1,5 +1,6 @@
 //! Every setting, once. To add one: an entry here, and a place for its value in [`Values`].
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Values {
     pub socket_mode: u32,
     pub queue_size: usize,
     pub rate_limit: Option<NonZeroU32>,
+    pub metrics_listen: Option<SocketAddr>,
+    pub self_check: Option<Duration>,
     pub drain_limit: Duration,
     pub access_log: Option<PathBuf>,
     pub error_log: Option<PathBuf>,
@@ -50,6 +53,8 @@ impl std::default::Default for Values {
             socket_mode: 0,
             queue_size: 0,
             rate_limit: None,
+            metrics_listen: None,
+            self_check: None,
             drain_limit: Duration::ZERO,
             access_log: None,
             error_log: None,
@@ -107,6 +112,28 @@ pub static ALL: &[Setting] = &[
         help: "Jobs a second that one address may post, and as many at once",
         used_by: SERVE,
         set: |values, text| parse::positive(text).map(|limit| values.rate_limit = Some(limit)),
+    },
+    Setting {
+        name: "metrics-listen",
+        short: None,
+        placeholder: "ADDR:PORT",
+        default: Default::Means("those of listen"),
+        help: "Address and port for /metrics, /livez and /readyz, apart from clients",
+        used_by: SERVE,
+        set: |values, text| parse::address(text).map(|address| values.metrics_listen = Some(address)),
+    },
+    Setting {
+        name: "self-check",
+        short: None,
+        placeholder: "SECONDS",
+        default: Default::Is("60"),
+        help: "Seconds between two self-checks, each a quick job of the service's own; 0 for none",
+        used_by: SERVE,
+        set: |values, text| {
+            let interval = parse::seconds(text, 0, 3600)?;
+            values.self_check = (!interval.is_zero()).then_some(interval);
+            Ok(())
+        },
     },
     Setting {
         name: "drain-limit",
