@@ -203,6 +203,9 @@ impl Log {
     fn address(&self, words: &str) -> Option<SocketAddr> {
         let text = self.text();
         let line = text.lines().find(|line| line.contains(words))?;
+        if let Ok(line) = serde_json::from_str::<Value>(line) {
+            return line["address"].as_str()?.parse().ok();
+        }
         line.split("address=").nth(1)?.split(' ').next()?.parse().ok()
     }
 }

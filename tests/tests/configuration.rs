@@ -30,13 +30,13 @@ fn shown(ended: &Ended, name: &str) -> (String, String) {
 
 #[test]
 fn flags_go_over_the_environment_and_that_over_the_file() {
-    let (_folder, path) = file("# jobs\nqueue-size = 5\ndeadline = 6\ncores = \"0\"\n");
+    let (_folder, path) = file("# jobs\nqueue-size = 5\ndeadline = 6\ncores = \"0-0\"\n");
     let launch = config(&path, &["--queue-size", "7"]).with_variable("WEBRUNNER_DEADLINE", "8");
     let ended = launch.with_variable("WEBRUNNER_QUEUE_SIZE", "9").run();
     let from = |line: u32| format!("{}:{line}", path.display());
     assert_eq!(shown(&ended, "queue-size"), ("7".into(), "flag".into()));
     assert_eq!(shown(&ended, "deadline"), ("8".into(), "environment".into()));
-    assert_eq!(shown(&ended, "cores"), ("\"0\"".into(), from(4)));
+    assert_eq!(shown(&ended, "cores"), ("\"0-0\"".into(), from(4)));
     assert_eq!(shown(&ended, "cpu-limit"), ("3".into(), "default".into()));
 }
 

@@ -133,12 +133,17 @@ fn a_full_disk_for_standard_output_is_told() {
 fn a_worker_of_another_version_is_told_apart() {
     // The report a zygote of version 9 would send: variant 1 (unable), then its words with their length.
     let words = "webrunner-worker is version 9.9.9, webrunner is another";
-    let script = format!("printf '\\001\\{:03o}{words}' >&0", words.len());
+    // Read first, as a real one does: what is left unread turns its end into a reset.
+    let script = format!(
+        "dd bs=4096 count=1 of=/dev/null 2>/dev/null; printf '\\001\\{:03o}{words}' >&0",
+        words.len()
+    );
     let (_folder, worker) = fake_worker(&script);
     let worker = worker.to_string_lossy();
     assert_eq!(complaint(&Launch::serve(["--worker", &worker]), 1), words);
     // One so different that it says nothing we understand.
-    let (_folder, worker) = fake_worker("printf 'ready when you are' >&0; sleep 1");
+    let (_folder, worker) =
+        fake_worker("dd bs=4096 count=1 of=/dev/null 2>/dev/null; printf 'ready when you are' >&0; sleep 1");
     let worker = worker.to_string_lossy();
     let line = complaint(&Launch::serve(["--worker", &worker]), 1);
     assert!(line.contains("is it webrunner's own executable, of the same version?"), "{line}");

@@ -26,7 +26,8 @@ fn write_all(directory: &Path) -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
         clap_complete::generate_to(shell, &mut command, "webrunner", &completions)?;
     }
-    clap_mangen::generate_to(command.disable_help_subcommand(true), &manual)?;
+    // A page for each command, but none for `help`.
+    clap_mangen::generate_to(cli::definition().disable_help_subcommand(true), &manual)?;
     fs::write(directory.join("webrunner.toml"), listing::defaults_file())?;
     fs::write(directory.join("settings.md"), listing::documentation())
 }
