@@ -40,6 +40,10 @@ serve *flags: build
 bench *words: build
     cargo bench -p webrunner-tests --bench service -- {{words}}
 
+# Good and hostile jobs and clients for an hour; `just soak --seconds 60` for a minute. As root it counts BPF programs too.
+soak *words: build
+    cargo bench -p webrunner-tests --bench soak -- {{words}}
+
 # Measure functions of known latency, to see how true the harness is on this machine.
 chains *words:
     cargo bench -p webrunner-worker --bench chains -- {{words}}

@@ -9,6 +9,7 @@ use webrunner_protocol::ids::CoreId;
 
 use crate::cores::{self, CoresError};
 use crate::pool::{LaunchError, PoolConfig, ZygoteSettings, find_executable};
+use crate::reload::Files;
 use crate::settings::{Listen, Settings};
 
 /// What to serve, and where.
@@ -26,9 +27,11 @@ pub struct ServeConfig {
     pub self_check: Option<Duration>,
     /// File for one line a request; `None` for no such log.
     pub access_log: Option<PathBuf>,
-    /// Directory of further kernels.
-    pub kernels: Option<PathBuf>,
-    /// Jobs a second that one address may post; `None` for no limit.
+    /// What is read from files and may be read again.
+    pub files: Files,
+    /// Most connections at a time.
+    pub max_connections: usize,
+    /// Jobs a second that one client may post; `None` for no limit.
     pub rate_limit: Option<NonZeroU32>,
     /// Where and how jobs run.
     pub pool: PoolConfig,
@@ -72,7 +75,8 @@ impl ServeConfig {
             metrics_listen: values.metrics_listen,
             self_check: values.self_check,
             access_log: values.access_log.clone(),
-            kernels: values.kernels.clone(),
+            files: Files { kernels: values.kernels.clone(), tokens: values.tokens.clone() },
+            max_connections: values.max_connections,
             rate_limit: values.rate_limit,
             pool: PoolConfig::new(settings, values.queue_size)?,
         })
@@ -93,7 +97,8 @@ impl PoolConfig {
             require: values.isolation,
             cpu_seconds: values.cpu_limit,
         };
-        Ok(Self { cores, quick_cores, queue_capacity, deadline: values.deadline, zygote })
+        let (deadline, jobs_per_zygote) = (values.deadline, values.zygote_jobs.into());
+        Ok(Self { cores, quick_cores, queue_capacity, deadline, jobs_per_zygote, zygote })
     }
 }
 

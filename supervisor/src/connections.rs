@@ -3,7 +3,9 @@
 //! actix limits how long the first request's head may take, and how long a connection may be silent; a client that sends
 //! the head of a *later* request byte by byte escapes both (measured on actix-http 3.20) and could hold every connection
 //! there may be. So each connection notes when it last had a request, and a sweep shuts down those that had none for
-//! too long. Everything here lives on the one worker thread.
+//! too long. One that never had a request is left to actix, which tells its client so with a 408: were both limits to
+//! pass while this thread was held up, a sweep that came first would cut that answer off. Everything here lives on the
+//! one worker thread.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -31,9 +33,8 @@ pub struct Connection {
     /// The same socket as actix's, only ever shut down here.
     socket: OwnedFd,
     busy: Cell<u32>,
-    /// Whether it has had a request.
-    used: Cell<bool>,
-    idle_since: Cell<Instant>,
+    /// When its last request so far was answered.
+    idle_since: Cell<Option<Instant>>,
 }
 
 /// A request on a connection; the connection is idle again when the last of them is dropped.
@@ -45,7 +46,7 @@ pub fn on_connect(stream: &dyn Any, data: &mut Extensions) {
     let Some(stream) = descriptor(stream) else { return };
     // Without a second descriptor there is no way to close it from here; actix's own limits still hold.
     let Ok(socket) = stream.try_clone_to_owned() else { return };
-    let connection = Rc::new(Connection::new(socket));
+    let connection = Rc::new(Connection { socket, busy: Cell::new(0), idle_since: Cell::new(None) });
     CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
     data.insert(connection);
 }
@@ -56,27 +57,22 @@ fn descriptor(stream: &dyn Any) -> Option<BorrowedFd<'_>> {
 }
 
 impl Connection {
-    fn new(socket: OwnedFd) -> Self {
-        Self { socket, busy: Cell::new(0), used: Cell::new(false), idle_since: Cell::new(Instant::now()) }
-    }
-
     /// Marks the connection as busy.
     #[must_use]
     pub fn begin(self: &Rc<Self>) -> Busy {
         self.busy.set(self.busy.get() + 1);
-        self.used.set(true);
         Busy(Rc::clone(self))
     }
 
     fn is_idle_for(&self, limit: Duration) -> bool {
-        self.busy.get() == 0 && self.idle_since.get().elapsed() >= limit
+        self.busy.get() == 0 && self.idle_since.get().is_some_and(|since| since.elapsed() >= limit)
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get() - 1);
-        self.0.idle_since.set(Instant::now());
+        self.0.idle_since.set(Some(Instant::now()));
     }
 }
 
@@ -85,8 +81,7 @@ impl Drop for Busy {
 #[must_use]
 pub fn are_quiet(rest: Duration) -> bool {
     CONNECTIONS.with_borrow(|connections| {
-        let mut open = connections.iter().filter_map(Weak::upgrade);
-        open.all(|connection| connection.used.get() && connection.is_idle_for(rest))
+        connections.iter().filter_map(Weak::upgrade).all(|connection| connection.is_idle_for(rest))
     })
 }
 
@@ -123,16 +118,30 @@ mod tests {
         let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        let connection = Rc::new(Connection::new(server.into()));
+        let connection =
+            Rc::new(Connection { socket: server.into(), busy: Cell::new(0), idle_since: Cell::new(None) });
         CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
         (client, connection)
     }
 
+    fn assert_is_open(mut client: &net::TcpStream) {
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+
     #[test]
     fn an_idle_connection_is_shut_down() {
-        let (mut client, _connection) = connected();
+        let (mut client, connection) = connected();
+        drop(connection.begin());
         sweep(Duration::ZERO);
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_connection_that_never_had_a_request_is_left_to_the_server() {
+        let (client, _connection) = connected();
+        sweep(Duration::ZERO);
+        assert_is_open(&client);
     }
 
     #[test]
@@ -140,8 +149,7 @@ mod tests {
         let (client, connection) = connected();
         let busy = connection.begin();
         sweep(Duration::ZERO);
-        client.set_nonblocking(true).unwrap();
-        assert_eq!((&client).read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_is_open(&client);
         drop(busy);
         assert!(connection.is_idle_for(Duration::ZERO));
     }

@@ -3,6 +3,7 @@
 //! Any site may call this service, as the old one allowed: it has no cookies and no sessions for a foreign page to use.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
@@ -26,6 +27,8 @@ const MAX_URI_BYTES: usize = 8 << 10;
 /// What a handler tells the access log about a job.
 #[derive(Debug, Clone)]
 pub struct JobRecord {
+    /// The client whose token it came with.
+    pub client: Option<Arc<str>>,
     /// Full name of the kernel.
     pub kernel: String,
     /// Time the job waited, and time it ran, if it ran.
@@ -95,8 +98,8 @@ fn preflight() -> HttpResponse {
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, OPTIONS"))
         .insert_header((
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Accept, Cache-Control, Content-Type, DNT, If-Modified-Since, Keep-Alive, Traceparent, User-Agent, \
-             X-Request-Id, X-Requested-With",
+            "Accept, Authorization, Cache-Control, Content-Type, DNT, If-Modified-Since, Keep-Alive, Traceparent, \
+             User-Agent, X-Request-Id, X-Requested-With",
         ))
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, "1728000"))
         .finish()
@@ -105,7 +108,10 @@ fn preflight() -> HttpResponse {
 fn add_headers(headers: &mut HeaderMap, id: &RequestId, trace: Option<&TraceContext>) {
     let fixed = HeaderValue::from_static;
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, fixed("Retry-After, Traceparent, X-Request-Id"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        fixed("Retry-After, X-Correctness, X-Integrity, Traceparent, X-Request-Id"),
+    );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     // An id is visible ASCII, which every header may hold.
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
@@ -131,6 +137,7 @@ fn record<B>(service: &Service, response: &ServiceResponse<B>, ids: &Ids<'_>, to
         id: ids.id.as_str(),
         trace: ids.trace,
         peer: request.peer_addr(),
+        client: job.and_then(|job| job.client.as_deref()),
         method: request.method().as_str(),
         path: request.path(),
         machine: request.match_info().get("machine"),

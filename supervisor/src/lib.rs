@@ -7,27 +7,31 @@
 //!
 //! - [`cli`], [`settings`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
 //! - [`startup`], [`listener`], [`service`], [`routes`], [`envelope`]: the HTTP service.
-//! - [`signals`], [`reload`], [`drain`], [`upkeep`], [`systemd`]: its life.
+//! - [`signals`], [`drain`], [`upkeep`], [`systemd`]: its life.
 //! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
+//! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
-//! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`], [`connections`]: what operators see and what keeps
-//!   peers honest.
+//! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
+//! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connections;
 pub mod cores;
+pub mod descriptors;
 pub mod drain;
 pub mod envelope;
 pub mod fault;
 pub mod http_client;
+pub mod integrity;
 pub mod listener;
 pub mod machine;
 pub mod metrics;
@@ -49,5 +53,6 @@ pub mod startup;
 pub mod summary;
 pub mod systemd;
 pub mod telemetry;
+pub mod tokens;
 pub mod trace_context;
 pub mod upkeep;

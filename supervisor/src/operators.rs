@@ -26,7 +26,7 @@ use crate::service::Service;
 use crate::startup::{HEAD_LIMIT, KEEP_ALIVE};
 
 /// Most connections at a time; those that come meanwhile wait in the kernel.
-const MAX_CONNECTIONS: usize = 32;
+pub(crate) const MAX_CONNECTIONS: usize = 32;
 
 /// Pause after a connection that could not be accepted, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,38 +1,36 @@
 //! What every handler needs, in one place; lives on the one worker thread and is never shared with another.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
-use serde_json::{Value, json};
 use tokio::sync::watch;
-use webrunner_kernels::Catalogue;
 use webrunner_protocol::job::Work;
 
-use crate::catalogue;
+use crate::check::Examination;
 use crate::machine::Machine;
 use crate::metrics::{Metrics, Now};
-use crate::pool::{Facts, Finished, Gauges, Launched, Pool};
+use crate::pool::{Facts, Finished, Gauges, Launched, Pool, ZygoteFacts};
 use crate::problem::Problem;
-use crate::rate_limit::RateLimit;
-use crate::reload::Loaded;
+use crate::rate_limit::{Client, RateLimit};
+use crate::reload::Live;
 use crate::self_check::Verdict;
 use crate::telemetry::AccessLog;
 
 /// The service behind the routes.
 #[derive(Debug)]
 pub struct Service {
-    /// Kernels there are; replaced as a whole when they are read again.
-    kernels: RefCell<Rc<Kernels>>,
+    /// Kernels there are, and who may use them.
+    pub live: Arc<Live>,
     /// This machine, as found at the start.
     pub machine: Machine,
     /// Figures for operators.
     pub metrics: Metrics,
     /// One line for each request, if wanted.
     pub access_log: Option<AccessLog>,
-    /// How often one address may post a job, if that is limited.
+    /// How often one client may post a job, if that is limited.
     pub rate_limit: Option<RateLimit>,
     /// What the last self-check found.
     verdict: RefCell<Verdict>,
@@ -44,38 +42,13 @@ pub struct Service {
     cut_off: watch::Sender<bool>,
 }
 
-/// The kernels, and how they are listed.
-#[derive(Debug)]
-pub struct Kernels {
-    /// The kernels.
-    pub catalogue: Catalogue,
-    /// As `GET /kernels` sends them; made at the first request for it.
-    listing: OnceCell<Bytes>,
-}
-
-impl Kernels {
-    fn new(catalogue: Catalogue) -> Self {
-        Self { catalogue, listing: OnceCell::new() }
-    }
-
-    /// All kernels, described as JSON.
-    #[must_use]
-    pub fn listing(&self) -> Bytes {
-        let make = || {
-            let kernels: Vec<Value> = self.catalogue.iter().map(catalogue::describe).collect();
-            Bytes::from(json!({ "kernels": kernels }).to_string())
-        };
-        self.listing.get_or_init(make).clone()
-    }
-}
-
 impl Service {
     /// A service whose pool has yet to start; until then it is not ready.
     #[must_use]
-    pub fn new(loaded: Loaded, machine: Machine, access_log: Option<AccessLog>) -> Self {
-        let metrics = Metrics::new(&machine, &loaded.catalogue);
+    pub fn new(live: Arc<Live>, machine: Machine, access_log: Option<AccessLog>) -> Self {
+        let metrics = Metrics::new(&machine, &live.state().catalogue);
         Self {
-            kernels: RefCell::new(Rc::new(Kernels::new(loaded.catalogue))),
+            live,
             machine,
             metrics,
             access_log,
@@ -85,17 +58,6 @@ impl Service {
             stopping: Cell::new(false),
             cut_off: watch::Sender::new(false),
         }
-    }
-
-    /// The kernels as they are now; whoever holds them keeps them whatever is read later.
-    #[must_use]
-    pub fn kernels(&self) -> Rc<Kernels> {
-        Rc::clone(&self.kernels.borrow())
-    }
-
-    /// Puts what was read again in the place of what was there.
-    pub fn replace(&self, loaded: Loaded) {
-        *self.kernels.borrow_mut() = Rc::new(Kernels::new(loaded.catalogue));
     }
 
     /// Starts the pool; a second one is dropped.
@@ -151,8 +113,8 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::RateLimited`].
-    pub fn admit_from(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
-        let limited = self.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(peer));
+    pub fn admit_client(&self, client: Client) -> Result<(), Problem> {
+        let limited = self.rate_limit.as_ref().map_or(Ok(()), |limit| limit.admit(client));
         limited.map_err(|retry_after| Problem::RateLimited { retry_after })
     }
 
@@ -160,12 +122,17 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
-    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, Problem> {
+    pub async fn run(
+        &self,
+        work: Work,
+        object: Bytes,
+        examination: Option<Arc<Examination>>,
+    ) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
         let mut cut_off = self.cut_off.subscribe();
         tokio::select! {
             biased;
-            finished = pool.run(work, object) => Ok(finished?),
+            finished = pool.run(work, object, examination) => Ok(finished?),
             _ = cut_off.wait_for(|cut_off| *cut_off) => Err(Problem::Draining),
         }
     }
@@ -202,9 +169,20 @@ impl Service {
     /// What the pool is; nothing until it has started.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        static NOTHING: Facts =
-            Facts { cores: Vec::new(), quick_cores: Vec::new(), layers: Vec::new(), events: Vec::new() };
+        static NOTHING: Facts = Facts {
+            cores: Vec::new(),
+            quick_cores: Vec::new(),
+            ticks_per_ms: 0,
+            layers: Vec::new(),
+            events: Vec::new(),
+        };
         self.pool.get().map_or(&NOTHING, Pool::facts)
+    }
+
+    /// Which zygotes there are.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<ZygoteFacts> {
+        self.pool.get().map(Pool::zygotes).unwrap_or_default()
     }
 
     /// How the pool is doing.

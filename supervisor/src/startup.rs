@@ -24,16 +24,13 @@ use crate::machine::Machine;
 use crate::operators;
 use crate::pool::Launched;
 use crate::rate_limit::RateLimit;
-use crate::reload::{Loaded, Sources};
+use crate::reload::Live;
 use crate::routes;
 use crate::self_check;
 use crate::service::Service;
 use crate::signals::{Signals, Wish};
 use crate::telemetry::AccessLog;
 use crate::upkeep;
-
-/// Most connections at a time; each may hold one body.
-const MAX_CONNECTIONS: usize = 256;
 
 /// Longest the head of a connection's first request may take.
 pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(3);
@@ -74,13 +71,14 @@ struct Orders {
 pub async fn serve(
     listeners: Listeners,
     config: ServeConfig,
-    loaded: Loaded,
+    live: Arc<Live>,
     launched: Launched,
     mut signals: Signals,
 ) -> Result<(), StartupError> {
     // Opened here once to fail early; each worker thread, of which there is one, opens its own.
     config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
     let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
+    let max_connections = config.max_connections;
     let (stop, reload) = (watch::Sender::new(false), watch::Sender::new(()));
     let (drained, mut is_drained) = mpsc::unbounded_channel();
     let orders = Orders { stop: stop.subscribe(), reload: reload.subscribe(), drained };
@@ -93,7 +91,7 @@ pub async fn serve(
     let once = Arc::new(Mutex::new((Some(launched), operators)));
     let app = move || {
         let (launched, operators) = take(&once);
-        let service = open_service(&config, &loaded, &machine, launched, &orders);
+        let service = open_service(&config, &live, &machine, launched, &orders);
         if let Some(operators) = operators {
             actix_web::rt::spawn(operators::serve(operators, service.clone()));
         }
@@ -104,7 +102,7 @@ pub async fn serve(
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(HEAD_LIMIT)
         .h1_allow_half_closed(false)
-        .max_connections(MAX_CONNECTIONS)
+        .max_connections(max_connections)
         .on_connect(connections::on_connect)
         .shutdown_timeout(drain::LAST_WORDS.as_secs())
         .disable_signals();
@@ -148,13 +146,13 @@ fn take(once: &Once) -> (Option<Launched>, Option<TcpListener>) {
 /// Makes the service on its worker thread and starts what runs beside it.
 fn open_service(
     config: &ServeConfig,
-    loaded: &Loaded,
+    live: &Arc<Live>,
     machine: &Machine,
     launched: Option<Launched>,
     orders: &Orders,
 ) -> Data<Service> {
     let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
-    let mut service = Service::new(loaded.clone(), machine.clone(), access_log);
+    let mut service = Service::new(Arc::clone(live), machine.clone(), access_log);
     service.rate_limit = config.rate_limit.map(RateLimit::per_second);
     let service = Data::new(service);
     match launched {
@@ -167,8 +165,7 @@ fn open_service(
     }
     actix_web::rt::spawn(upkeep::announce(service.clone()));
     actix_web::rt::spawn(upkeep::feed_watchdog(service.clone()));
-    let sources = Sources { kernels: config.kernels.clone() };
-    actix_web::rt::spawn(upkeep::reload_when_told(service.clone(), sources, orders.reload.clone()));
+    actix_web::rt::spawn(upkeep::reload_when_told(service.clone(), orders.reload.clone()));
     actix_web::rt::spawn(stop_when_told(service.clone(), config.drain_limit, orders.clone()));
     service
 }

@@ -2,13 +2,13 @@
 //! reading files again.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::time::{interval, sleep};
 use actix_web::web::{self, Data};
 use tokio::sync::watch;
 
-use crate::reload::Sources;
 use crate::service::Service;
 use crate::systemd;
 
@@ -43,16 +43,13 @@ pub async fn feed_watchdog(service: Data<Service>) {
     }
 }
 
-/// Reads files again at each SIGHUP. What cannot be taken leaves everything as it was.
-pub async fn reload_when_told(service: Data<Service>, sources: Sources, mut told: watch::Receiver<()>) {
+/// Reads kernels and tokens again at each SIGHUP. What cannot be taken leaves everything as it was.
+pub async fn reload_when_told(service: Data<Service>, mut told: watch::Receiver<()>) {
     while told.changed().await.is_ok() {
         systemd::reloading();
-        let sources = sources.clone();
-        match web::block(move || sources.load()).await {
-            Ok(Ok(loaded)) => {
-                service.replace(loaded);
-                tracing::info!(kernels = service.kernels().catalogue.iter().count(), "SIGHUP: read again");
-            }
+        let live = Arc::clone(&service.live);
+        match web::block(move || live.reload()).await {
+            Ok(Ok(())) => tracing::info!("SIGHUP: done"),
             Ok(Err(error)) => tracing::error!(
                 error = &error as &dyn Error,
                 "SIGHUP: a file cannot be taken; everything stays as it was"

@@ -159,6 +159,15 @@ impl Connection {
         }
     }
 
+    /// The same connection once more, to send from another thread.
+    ///
+    /// # Panics
+    /// If there is no descriptor for it.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a descriptor")) }
+    }
+
     /// Says that nothing more will be sent, and stays to listen.
     ///
     /// # Panics

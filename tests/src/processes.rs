@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+
 /// A process that was seen once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
@@ -56,6 +58,24 @@ impl Process {
         ids.split_whitespace().count() > 1 && ids.ends_with("\t1")
     }
 
+    /// Sends it a signal, if it still runs.
+    pub fn signal(self, signal: Signal) {
+        if self.is_alive() {
+            // It may end just now, which is as good.
+            let _ = Pid::from_raw(self.id).map(|pid| kill_process(pid, signal));
+        }
+    }
+
+    /// Lowers or raises the soft limit of a resource; gives what it was.
+    ///
+    /// # Panics
+    /// If it is gone, or not one's own.
+    pub fn limit(self, resource: Resource, soft: Option<u64>) -> Option<u64> {
+        let pid = Pid::from_raw(self.id);
+        let before = prlimit(pid, resource, Rlimit { current: soft, maximum: hard(self.id, resource) });
+        before.expect("a process to limit").current
+    }
+
     /// A file of its folder in `/proc`.
     #[must_use]
     pub fn path(self, file: &str) -> PathBuf {
@@ -74,6 +94,17 @@ impl Process {
         descriptors.sort();
         Some(descriptors)
     }
+}
+
+/// The hard limit a process has now, so that setting the soft one leaves it as it is.
+fn hard(id: i32, resource: Resource) -> Option<u64> {
+    let name = match resource {
+        Resource::Nofile => "Max open files",
+        other => panic!("no test limits {other:?}"),
+    };
+    let limits = fs::read_to_string(format!("/proc/{id}/limits")).expect("limits of a process");
+    let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect("a line for each limit");
+    line.split_whitespace().nth(1).and_then(|hard| hard.parse().ok())
 }
 
 /// Processes with this parent that have not ended.

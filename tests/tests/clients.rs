@@ -1,6 +1,9 @@
 //! Clients that leave, dawdle or crowd: they cost themselves alone.
 
-use webrunner_tests::http::{Connection, Request};
+use std::thread;
+use std::time::Duration;
+
+use webrunner_tests::http::{Answer, Connection, Request};
 use webrunner_tests::jobs::{self, good_job_is_right};
 use webrunner_tests::service::Service;
 use webrunner_tests::wait;
@@ -87,6 +90,143 @@ fn a_body_that_never_comes_is_given_up_while_others_are_served() {
     assert!(answer.problem()["limit_seconds"].as_f64().is_some_and(|limit| limit > 0.0));
 }
 
+/// Sends a byte now and then until the service has had enough; what it says then, if it says anything.
+fn drip(mut connection: Connection, byte: &'static [u8]) -> Option<Answer> {
+    let mut sender = connection.another();
+    let dripping = thread::spawn(move || {
+        while sender.try_send(byte).is_ok() {
+            // As slow as it takes to be always about to go on; nothing waits for this.
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let answer = (!connection.ends()).then(|| connection.receive());
+    drop(connection);
+    dripping.join().expect("no panic");
+    answer
+}
+
+#[test]
+fn a_first_head_that_drips_is_given_up() {
+    let service = Service::start();
+    let mut slow = Connection::open(service.address());
+    slow.send(b"POST /here/run?kernel=playground HTTP/1.1\r\nHost: ");
+    assert_eq!(drip(slow, b"x").map(|answer| answer.status), Some(408));
+}
+
+#[test]
+fn a_later_head_that_drips_is_given_up_too() {
+    let service = Service::start();
+    let mut slow = Connection::open(service.address());
+    slow.send(&Request::new("GET", "/livez").bytes());
+    assert_eq!(slow.receive().status, 200);
+    slow.send(b"GET /livez HTTP/1.1\r\nHost: ");
+    assert!(drip(slow, b"x").is_none());
+}
+
+#[test]
+fn a_body_that_drips_is_given_up() {
+    let service = Service::start();
+    let mut slow = Connection::open(service.address());
+    slow.send(&jobs::request("good/chain1000.o", "kernel=playground").head());
+    let answer = drip(slow, b"\x7f").expect("an answer");
+    assert_eq!((answer.status, answer.slug().as_str()), (408, "body-too-slow"));
+}
+
+#[test]
+fn a_chunk_whose_head_never_ends_is_given_up() {
+    let service = Service::start();
+    let mut slow = Connection::open(service.address());
+    let request = Request::new("POST", "/here/run?kernel=playground")
+        .header("Content-Type", "application/octet-stream")
+        .header("Transfer-Encoding", "chunked");
+    slow.send(&request.head());
+    slow.send(b"5;");
+    let answer = drip(slow, &[b'x'; 1024]).expect("an answer");
+    assert_eq!((answer.status, answer.slug().as_str()), (408, "body-too-slow"));
+}
+
+#[test]
+fn a_connection_that_falls_silent_is_closed() {
+    let service = Service::start();
+    let mut silent = Connection::open(service.address());
+    silent.send(&Request::new("GET", "/livez").bytes());
+    assert_eq!(silent.receive().status, 200);
+    assert!(silent.ends());
+}
+
+#[test]
+fn a_body_nobody_asked_for_holds_no_connection() {
+    let service = Service::start();
+    let mut connection = Connection::open(service.address());
+    connection.send(&Request::new("GET", "/livez").header("Content-Length", "1000").head());
+    assert_eq!(connection.receive().status, 200);
+    assert!(connection.ends());
+}
+
+#[test]
+fn heads_larger_than_any_are_refused() {
+    let service = Service::start();
+    let many = (0..200).fold(Request::new("GET", "/livez"), |request, _| request.header("X-Header", "x"));
+    let wide = Request::new("GET", "/livez").header("X-Header", &"x".repeat(200 << 10));
+    for request in [many, wide] {
+        let mut connection = Connection::open(service.address());
+        // It may be refused before all of it is sent.
+        let _ = connection.try_send(&request.bytes());
+        if !connection.ends() {
+            let status = connection.receive().status;
+            assert!([400, 431].contains(&status), "{status}");
+        }
+    }
+    good_job_is_right(&service);
+}
+
+#[test]
+fn what_clients_do_wrong_fills_no_log() {
+    let service = Service::start();
+    let before = service.log();
+    for wrong in ["nonsense\r\n\r\n", "GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
+        let mut connection = Connection::open(service.address());
+        connection.send(wrong.as_bytes());
+        assert_eq!(connection.receive().status, 400, "{wrong:?}");
+        assert!(connection.ends());
+    }
+    good_job_is_right(&service);
+    assert_eq!(service.log(), before);
+}
+
+#[test]
+fn a_client_that_asked_is_refused_without_its_body() {
+    let service = Service::start();
+    let request =
+        jobs::request("good/chain100.o", "kernel=playground&iterations=-1").header("Expect", "100-continue");
+    let mut connection = Connection::open(service.address());
+    connection.send(&request.head());
+    // The server below the service says this to everybody.
+    assert_eq!(connection.receive_head().status, 100);
+    assert_eq!(connection.receive().status, 400);
+}
+
+#[test]
+fn jobs_sent_at_once_by_a_client_that_leaves_are_all_given_up() {
+    let service = Service::with_flags(FOR_HOURS);
+    let mut connection = Connection::open(service.address());
+    connection.send(&jobs::request("hostile/spin.o", "kernel=playground").bytes().repeat(5));
+    wait::until("the first of them runs", || service.readiness()["running"] == 1);
+    drop(connection);
+    the_core_is_free(&service);
+    assert_eq!(service.readiness()["queued"], 0);
+}
+
+#[test]
+fn clients_beyond_the_most_wait_until_others_leave() {
+    let service = Service::with_flags(["--max-connections", "2"]);
+    let idle = [Connection::open(service.address()), Connection::open(service.address())];
+    let mut waiting = Connection::open(service.address());
+    waiting.send(&jobs::request("good/chain100.o", "kernel=playground").bytes());
+    drop(idle);
+    assert_eq!(waiting.receive().status, 200);
+}
+
 #[test]
 fn a_body_that_breaks_off_is_no_job() {
     let service = Service::start();
@@ -104,10 +244,7 @@ fn a_first_head_that_never_ends_is_given_up_while_others_are_served() {
     let mut slow = Connection::open(service.address());
     slow.send(b"POST /here/run?kernel=playground HTTP/1.1\r\nHost:");
     good_job_is_right(&service);
-    // Told so or not, its connection is closed.
-    if !slow.ends() {
-        assert_eq!(slow.receive().status, 408);
-    }
+    assert_eq!(slow.receive().status, 408);
     assert!(slow.ends());
 }
 
@@ -159,6 +296,21 @@ fn a_client_may_ask_whether_to_send_its_body() {
     assert_eq!(connection.receive_head().status, 100);
     connection.send(&webrunner_tests::objects::read("good/chain100.o"));
     assert_eq!(connection.receive().status, 200);
+}
+
+#[test]
+fn a_quick_job_does_not_wait_behind_one_that_cannot_use_its_core() {
+    let (service, _running) = endless_job();
+    if service.get("/machine").json()["quick_cores"].as_array().is_none_or(Vec::is_empty) {
+        return eprintln!("skipped: this host has no core for quick jobs alone");
+    }
+    let mut waiting = Connection::open(service.address());
+    waiting.send(&jobs::request("good/chain1000.o", "kernel=playground").bytes());
+    wait::until("the second job waits", || service.readiness()["queued"] == 1);
+    let quick = service.post("good/chain1000.o", "kernel=playground&_effort=quick");
+    assert_eq!(quick.status, 200, "{}", quick.text());
+    let is = service.readiness();
+    assert_eq!((&is["running"], &is["queued"]), (&1.into(), &1.into()), "neither of the others has moved");
 }
 
 #[test]

@@ -154,3 +154,22 @@ fn a_supervisor_that_is_killed_leaves_no_process_behind() {
     let _ = service.wait();
     wait::until("all of its processes have ended", || family.iter().all(|process| !process.is_alive()));
 }
+
+#[test]
+fn a_supervisor_that_is_killed_leaves_no_stopped_process_behind() {
+    let mut service = Service::with_flags(FOR_HOURS);
+    // Not only those it began with: one that was started in place of another must be bound to it just so.
+    let first = service.zygote();
+    kill(first.id, Signal::KILL);
+    wait::until("another has taken its place", || service.zygote() != first);
+    service.settle();
+    let _job = in_flight(&service, ENDLESS);
+    let family = descendants(service.id());
+    assert!(family.len() > 2, "{family:?}");
+    for process in &family {
+        kill(process.id, Signal::STOP);
+    }
+    service.signal(Signal::KILL);
+    let _ = service.wait();
+    wait::until("all of its processes have ended", || family.iter().all(|process| !process.is_alive()));
+}

@@ -114,6 +114,7 @@ fn jobs_are_counted_by_how_they_ended() {
         assert_eq!(metrics.value(series), value, "{series}");
     }
     assert_eq!(metrics.sum("webrunner_sandbox_violations_total"), 1.0);
+    assert_eq!(metrics.sum("webrunner_results_total"), 1.0);
     assert!(metrics.sum("webrunner_core_busy_seconds_total") > 0.0);
 }
 

@@ -11,6 +11,7 @@ use std::io;
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid, geteuid};
 use seccompiler::BpfProgram;
 use webrunner_protocol::control::{Isolation, Lane, Layer, ZygoteConfig};
@@ -85,13 +86,15 @@ pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
     layers.extend(enter_namespaces());
     layers.push(leave_root(config.core));
     step("give up capabilities", boot::drop_capabilities())?;
+    // After the last change of user or capabilities, with which the kernel forgets it.
+    step("die with the supervisor", nix::sys::prctl::set_pdeathsig(Signal::SIGKILL))?;
     limit_resources()?;
     layers.push(Layer { name: "rlimits".into(), missing: None });
     step("forbid new privileges", nix::sys::prctl::set_no_new_privs())?;
     layers.push(Layer { name: "no_new_privs".into(), missing: None });
     layers.push(landlock_layer());
     step("forbid dumps", nix::sys::prctl::set_dumpable(false))?;
-    start_init(&mut layers);
+    start_init(&layers)?;
     layers.push(Layer { name: "not_dumpable".into(), missing: None });
     step("reserve job memory", memory::reserve())?;
     step("make a stack for workers", stack::ensure())?;
@@ -162,17 +165,16 @@ fn enter_namespaces() -> Vec<Layer> {
 }
 
 /// Forks the first process of the pid namespace, if there is one. It must outlive the rest, so it is one that only waits.
+/// Without it there is no going on: the first worker would take its place, and end all others with its own end.
 ///
 /// It is to die with the zygote, which takes that the zygote may signal it: the same user, the same Landlock domain.
-fn start_init(layers: &mut [Layer]) {
-    let Some(layer) = layers.iter_mut().find(|layer| layer.name == PID_NAMESPACE && layer.missing.is_none())
-    else {
-        return;
-    };
-    match boot::fork_init() {
-        Ok(ForkedInit::Parent) => {}
-        Ok(ForkedInit::Init) => boot::wait_for_death(),
-        Err(error) => layer.missing = Some(format!("cannot fork its first process: {error}")),
+fn start_init(layers: &[Layer]) -> Result<(), LockdownError> {
+    if !layers.iter().any(|layer| layer.name == PID_NAMESPACE && layer.missing.is_none()) {
+        return Ok(());
+    }
+    match step("fork the first process of its namespace", boot::fork_init())? {
+        ForkedInit::Parent => Ok(()),
+        ForkedInit::Init => boot::wait_for_death(),
     }
 }
 

@@ -79,7 +79,11 @@ fn open_rules() -> Vec<Rule> {
     let open = |call, tests, reason| Rule { call, key: None, tests, reason };
     let longest_write = (ReplyHeader::BYTES + MAX_REPLY_BYTES) as u64;
     vec![
-        open(libc::SYS_read, vec![Test::Is(0, fd::JOB as u32)], "read the job"),
+        open(
+            libc::SYS_read,
+            vec![Test::Is(0, fd::JOB as u32)],
+            "read the job, and the challenge if there is one",
+        ),
         open(
             libc::SYS_read,
             vec![Test::Between(0, fd::FIRST_PERF as u32, fd::LAST_PERF as u32), Test::AtMost(2, 512)],
@@ -88,7 +92,7 @@ fn open_rules() -> Vec<Rule> {
         open(
             libc::SYS_write,
             vec![Test::Is(0, fd::JOB as u32), Test::AtMost(2, longest_write)],
-            "write the reply, at most one frame of it",
+            "write the reply, or outputs, no more at a time than a reply may be long",
         ),
         open(
             libc::SYS_shutdown,

@@ -51,7 +51,12 @@ pub fn main(allocator: &Bump) -> ! {
         Err(error) => unable(fd::CONTROL, chain(&error)),
     };
     let events = EventTable::probe();
-    let status = ZygoteStatus { pid: std::process::id() as i32, layers, events: events.events() };
+    let status = ZygoteStatus {
+        pid: std::process::id() as i32,
+        ticks_per_ms: (meter.ticks_per_us * 1e3) as u64,
+        layers,
+        events: events.events(),
+    };
     worker::prepare(Profile { events, cpu_seconds: config.cpu_seconds, meter });
     let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
         unable(fd::CONTROL, "the list of events is too long".into())

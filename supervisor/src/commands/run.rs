@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use actix_web::rt::System;
 use actix_web::web::Bytes;
@@ -15,7 +16,7 @@ use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::pool::{Finished, Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
-use crate::reload::Sources;
+use crate::reload::{Files, Live};
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
 use crate::request_id::RequestId;
@@ -24,14 +25,15 @@ use crate::settings::Settings;
 
 /// Measures one object.
 pub(super) fn run(args: &RunArgs, settings: &Settings) -> Result<(), Failure> {
-    let sources = Sources { kernels: settings.values.kernels.clone() };
-    let loaded = sources.load().map_err(|error| Failure::of(&error))?;
-    let call = call(args, &loaded.catalogue)?;
+    let files = Files { kernels: settings.values.kernels.clone(), tokens: None };
+    let live = Arc::new(Live::load(files).map_err(|error| Failure::of(&error))?);
+    let state = live.state();
+    let call = call(args, &state.catalogue)?;
     let object = read_object(&args.object)?;
     // One job needs no second place to run.
     let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(settings, 1)? };
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
-    let service = Service::new(loaded.clone(), machine, None);
+    let service = Service::new(Arc::clone(&live), machine, None);
     let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;
     print(text)
 }
@@ -51,6 +53,7 @@ fn call<'k>(args: &RunArgs, catalogue: &'k Catalogue) -> Result<Call<'k>, Failur
         effort: parse_effort(&args.effort)
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
         counts: None,
+        check: None,
         format: None,
         parameters,
     };
@@ -81,8 +84,11 @@ async fn measure(
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
     service.open(launched);
-    let finished = service.run(call.work(), object.clone()).await.map_err(|error| Failure::of(&error))?;
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    let finished = service
+        .run(call.work(), object.clone(), call.examination())
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
@@ -91,7 +97,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
     if !json {

@@ -1,34 +1,38 @@
 //! `webrunner serve`: logs, sockets, zygotes, and then the service until a signal comes.
 
+use std::sync::Arc;
+
 use actix_web::rt::System;
 
 use super::Failure;
 use crate::config::ServeConfig;
 use crate::pool::{Facts, Launched};
-use crate::reload::Sources;
+use crate::reload::Live;
 use crate::settings::Settings;
 use crate::signals::Signals;
-use crate::{cores, listener, startup, telemetry};
+use crate::{cores, descriptors, listener, operators, startup, telemetry};
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
-    let config = ServeConfig::new(settings)?;
-    let sources = Sources { kernels: config.kernels.clone() };
-    let loaded = sources.load().map_err(|error| Failure::of(&error))?;
+    let mut config = ServeConfig::new(settings)?;
     telemetry::init(&settings.values).map_err(|error| Failure::of(&error))?;
     // Before any thread is started, so that all of them stay off the cores jobs run on.
     let shared = !cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
+    let live = Arc::new(Live::load(config.files.clone()).map_err(|error| Failure::of(&error))?);
     let mut listeners = listener::open(&config).map_err(|error| Failure::of(&error))?;
     // Removed at the very end, when nothing is answered there any more.
     let _file = listeners.file.take();
+    let cores = config.pool.cores.len() + config.pool.quick_cores.len();
+    let operated = listeners.operators.as_ref().map_or(0, |_| operators::MAX_CONNECTIONS);
+    let limit = descriptors::raise_limit();
+    config.max_connections = descriptors::connections(config.max_connections, operated, cores, limit)
+        .map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
     warn_of_doubts(launched.facts(), shared);
     System::new().block_on(async {
         let signals = Signals::listen()
             .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
-        startup::serve(listeners, config, loaded, launched, signals)
-            .await
-            .map_err(|error| Failure::of(&error))
+        startup::serve(listeners, config, live, launched, signals).await.map_err(|error| Failure::of(&error))
     })
 }
 

@@ -15,6 +15,7 @@ use super::families::{Doubling, Families};
 use super::http::LATENCY;
 use crate::fault::system_call_name;
 use crate::pool::{End, Finished};
+use crate::render::Truth;
 
 /// Kernel of runs that name none, or one that there is not.
 const NO_KERNEL: &str = "other";
@@ -40,6 +41,8 @@ pub struct JobMetrics {
     no_kernel: KernelMetrics,
     phases: PhaseMetrics,
     object_bytes: Histogram,
+    results: IntCounterVec,
+    known_results: Known<[&'static str; 2]>,
     violations: IntCounterVec,
     multiplexed: IntCounter,
 }
@@ -47,8 +50,31 @@ pub struct JobMetrics {
 /// Handles of one kernel, found when it is first asked for.
 #[derive(Debug, Default)]
 struct KernelMetrics {
-    outcomes: RefCell<Vec<(&'static str, IntCounter)>>,
+    outcomes: Known<&'static str>,
     duration: OnceCell<Histogram>,
+}
+
+/// Counters found once, of a family so small that looking through them is quick.
+#[derive(Debug)]
+struct Known<K>(RefCell<Vec<(K, IntCounter)>>);
+
+impl<K> Default for Known<K> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<K: PartialEq> Known<K> {
+    /// Adds one to the counter of `key`, which `find` finds the first time.
+    fn count(&self, key: K, find: impl FnOnce(&K) -> IntCounter) {
+        let mut known = self.0.borrow_mut();
+        if let Some((_, counter)) = known.iter().find(|(other, _)| *other == key) {
+            return counter.inc();
+        }
+        let counter = find(&key);
+        counter.inc();
+        known.push((key, counter));
+    }
 }
 
 #[derive(Debug)]
@@ -89,6 +115,12 @@ impl JobMetrics {
             no_kernel: KernelMetrics::default(),
             phases: PhaseMetrics::new(families),
             object_bytes: families.histogram("object_size_bytes", "Size of objects posted.", OBJECT_BYTES),
+            results: families.counters(
+                "results_total",
+                "Measurements answered, by what can be said of them.",
+                &["integrity", "correctness"],
+            ),
+            known_results: Known::default(),
             violations: families.counters(
                 "sandbox_violations_total",
                 "Jobs ended by a system call that the sandbox refused.",
@@ -112,13 +144,7 @@ impl JobMetrics {
 
     fn ended(&self, kernel: &str, outcome: &'static str) {
         let (kernel, of) = self.of(kernel);
-        let mut outcomes = of.outcomes.borrow_mut();
-        if let Some((_, count)) = outcomes.iter().find(|(known, _)| *known == outcome) {
-            return count.inc();
-        }
-        let count = self.runs.with_label_values(&[kernel, outcome]);
-        count.inc();
-        outcomes.push((outcome, count));
+        of.outcomes.count(outcome, |outcome| self.runs.with_label_values(&[kernel, outcome]));
     }
 
     fn ran(&self, kernel: &str, finished: &Finished) {
@@ -206,6 +232,12 @@ impl<'a> RunTally<'a> {
     /// The job was given to a worker and came to an end.
     pub fn ran(&self, finished: &Finished) {
         self.jobs.ran(self.kernel, finished);
+    }
+
+    /// This is what the answer says of its own worth.
+    pub fn judged(&self, truth: &Truth) {
+        let words = [truth.integrity.name(), truth.correctness.name()];
+        self.jobs.known_results.count(words, |words| self.jobs.results.with_label_values(words));
     }
 
     /// The answer was made.

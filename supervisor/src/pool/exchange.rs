@@ -1,9 +1,11 @@
-//! One job's conversation with its worker: the frame out, exactly one frame back, then end of file.
+//! One job's conversation with its worker: the frame out, exactly one frame back, then end of file; more where outputs are
+//! checked (`examine`).
 //!
 //! Every byte that comes back is hostile. At most one frame's worth is kept, lengths are held against the limits before
 //! anything is allocated for them, and what is not a reply is described without repeating a byte of it.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use webrunner_protocol::codec;
@@ -12,7 +14,9 @@ use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 use webrunner_protocol::reply::Reply;
 
+use super::examine;
 use super::readable::Readable;
+use crate::check::{Examination, Examined};
 
 /// Bytes most replies fit in.
 const USUAL_REPLY_BYTES: usize = 2048;
@@ -20,10 +24,12 @@ const USUAL_REPLY_BYTES: usize = 2048;
 /// What a worker sent before it ended or closed its socket.
 #[derive(Debug)]
 pub(super) enum Sent {
-    /// One reply that can be true.
-    Reply(Box<Reply>),
-    /// Nothing.
+    /// One reply that can be true, and what came of its check if there was one.
+    Reply(Box<Reply>, Option<Examined>),
+    /// Nothing, though it took the job.
     Nothing,
+    /// Nothing, and it ended before it had taken all of the job: nothing of the object has run.
+    NotTaken,
     /// Something else.
     Garbage {
         /// What was wrong with it.
@@ -35,37 +41,58 @@ pub(super) enum Sent {
 ///
 /// # Errors
 /// If the socket fails other than by the worker's end.
-pub(super) async fn exchange(socket: &Readable, id: JobId, job: &[u8], object: &Bytes) -> io::Result<Sent> {
+pub(super) async fn exchange(
+    socket: &Readable,
+    id: JobId,
+    job: &[u8],
+    object: &Bytes,
+    examination: Option<&Arc<Examination>>,
+) -> io::Result<Sent> {
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
     let mut parts = [IoSlice::new(&header), IoSlice::new(job), IoSlice::new(object)];
-    if let Err(error) = socket.send(&mut parts).await
-        && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-    {
-        return Err(error);
+    let sent = match socket.send(&mut parts).await {
+        Ok(()) => true,
+        Err(error) if is_end(&error) => false,
+        Err(error) => return Err(error),
+    };
+    if let Some(examination) = examination {
+        return Ok(match examine::receive(socket, id, examination).await? {
+            Sent::Nothing if !sent => Sent::NotTaken,
+            came => came,
+        });
     }
-    receive(socket, id).await
+    let (bytes, read_all) = receive(socket).await?;
+    Ok(match bytes.as_slice() {
+        [] if !(sent && read_all) => Sent::NotTaken,
+        bytes => judge(bytes, id),
+    })
 }
 
-async fn receive(socket: &Readable, id: JobId) -> io::Result<Sent> {
-    const LONGEST: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
+/// Whether the other side is gone, as far as an error tells.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// Most bytes that can be a reply.
+const LONGEST: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
+
+/// Takes bytes until end of file, or one more than can be a reply; and whether the worker had read all it was sent.
+async fn receive(socket: &Readable) -> io::Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::with_capacity(USUAL_REPLY_BYTES);
     loop {
         if bytes.len() == bytes.capacity() {
             bytes.reserve(bytes.len());
         }
         match socket.receive(&mut bytes).await {
-            Ok(0) => break,
-            Ok(_) if bytes.len() > LONGEST => {
-                return Ok(Sent::Garbage { reason: format!("it sent more than {LONGEST} bytes") });
-            }
+            Ok(0) => return Ok((bytes, true)),
+            Ok(_) if bytes.len() > LONGEST => return Ok((bytes, true)),
             Ok(_) => {}
             // Unread job bytes turn the close into a reset.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) if is_end(&error) => return Ok((bytes, false)),
             Err(error) => return Err(error),
         }
     }
-    Ok(judge(&bytes, id))
 }
 
 /// Decides what the bytes are.
@@ -73,8 +100,11 @@ fn judge(bytes: &[u8], id: JobId) -> Sent {
     if bytes.is_empty() {
         return Sent::Nothing;
     }
+    if bytes.len() > LONGEST {
+        return Sent::Garbage { reason: format!("it sent more than {LONGEST} bytes") };
+    }
     match parse(bytes, id) {
-        Ok(reply) => Sent::Reply(Box::new(reply)),
+        Ok(reply) => Sent::Reply(Box::new(reply), None),
         Err(reason) => Sent::Garbage { reason },
     }
 }
@@ -89,6 +119,11 @@ fn parse(bytes: &[u8], id: JobId) -> Result<Reply, String> {
     if body.len() != claimed {
         return Err(format!("its reply claims {claimed} bytes and {} came", body.len()));
     }
+    decode(body, id)
+}
+
+/// Decodes the body of a reply's frame.
+pub(super) fn decode(body: &[u8], id: JobId) -> Result<Reply, String> {
     let reply: Reply = codec::decode(body).map_err(|_| "its reply cannot be decoded".to_owned())?;
     reply.check(id).map_err(|error| error.to_string())?;
     Ok(reply)

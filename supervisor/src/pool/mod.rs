@@ -7,15 +7,20 @@
 //! # Layout
 //!
 //! - `zygote`: the process that forks, and the messages with it.
+//! - `launcher`: the thread that starts zygotes.
 //! - `slot`: one core: its waiting workers and the one that runs.
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
+//! - `backoff`: when to try again what keeps failing.
 //! - `queue`: who gets a worker next.
 //! - `readable`: a socket that is waited on for reading only.
-//! - `exchange`: the conversation with a worker.
+//! - `exchange`: the conversation with a worker. `examine`: the longer one where its outputs are checked.
 //! - `outcome`: what is said about a job that has ended.
 
+mod backoff;
+mod examine;
 mod exchange;
 mod keeper;
+mod launcher;
 mod outcome;
 mod queue;
 mod readable;
@@ -24,6 +29,7 @@ mod zygote;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
@@ -32,15 +38,17 @@ use tokio::time::timeout;
 use webrunner_protocol::codec;
 use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, JobId};
-use webrunner_protocol::job::{Effort, Job, Work};
+use webrunner_protocol::job::{Effort, Job, KernelWork, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
 use webrunner_protocol::reply::{Outcome, Reply};
 
 use self::exchange::Sent;
+use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
-use self::queue::{Need, Queue};
-use self::slot::Worker;
+use self::queue::{Lease, Need, Queue};
+use self::slot::{Slot, Worker};
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
+use crate::check::{Examination, Examined};
 use crate::metrics::PoolMetrics;
 
 /// What a pool is to be.
@@ -54,6 +62,8 @@ pub struct PoolConfig {
     pub queue_capacity: usize,
     /// Wall-clock time a job may take from the moment a worker takes it.
     pub deadline: Duration,
+    /// Jobs a zygote serves before it is renewed.
+    pub jobs_per_zygote: u64,
     /// What zygotes are started with.
     pub zygote: ZygoteSettings,
 }
@@ -71,6 +81,7 @@ impl PoolConfig {
 pub struct Launched {
     config: PoolConfig,
     zygotes: Vec<Zygote>,
+    launcher: Launcher,
     facts: Facts,
 }
 
@@ -80,17 +91,21 @@ impl Launched {
     /// # Errors
     /// The first that could not be started; the others are ended.
     pub fn launch(config: PoolConfig) -> Result<Self, LaunchError> {
-        let zygotes = config
-            .lanes()
-            .map(|(core, lane)| Zygote::launch(&config.zygote, core, lane))
-            .collect::<Result<Vec<_>, _>>()?;
+        let launcher = Launcher::start(config.zygote.clone())?;
+        let zygotes =
+            config.lanes().map(|(core, lane)| launcher.launch(core, lane)).collect::<Result<Vec<_>, _>>()?;
         let (layers, events) = match zygotes.first() {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
         };
-        let facts =
-            Facts { cores: config.cores.clone(), quick_cores: config.quick_cores.clone(), layers, events };
-        Ok(Self { config, zygotes, facts })
+        let facts = Facts {
+            cores: config.cores.clone(),
+            quick_cores: config.quick_cores.clone(),
+            ticks_per_ms: zygotes.first().map_or(0, |zygote| zygote.status().ticks_per_ms),
+            layers,
+            events,
+        };
+        Ok(Self { config, zygotes, launcher, facts })
     }
 
     /// What the pool will be.
@@ -107,6 +122,8 @@ pub struct Facts {
     pub cores: Vec<CoreId>,
     /// Cores that quick jobs may run on besides.
     pub quick_cores: Vec<CoreId>,
+    /// Speed of the time stamp counter, as the first core's zygote measured it; 0 if there is none.
+    pub ticks_per_ms: u64,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
     /// Every event tried, in the order that counter readings number them.
@@ -128,6 +145,19 @@ pub struct Gauges {
     pub starting: usize,
     /// Zygotes that answer.
     pub zygotes: usize,
+}
+
+/// A core's zygote.
+#[derive(Debug, Clone, Copy)]
+pub struct ZygoteFacts {
+    /// The core.
+    pub core: CoreId,
+    /// How many there have been on this core, this one included.
+    pub generation: u64,
+    /// Jobs its workers were given.
+    pub jobs: u64,
+    /// Whether it is there, or gone and yet to be replaced.
+    pub up: bool,
 }
 
 /// How one slot is.
@@ -153,18 +183,25 @@ pub struct Pool {
     deadline: Duration,
 }
 
+/// Workers that a job is given to, should they end before they take it.
+const ATTEMPTS: usize = 3;
+
 /// How long to wait for the zygote's word about a worker that ended without a reply.
 const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long to wait for the zygote's word about a worker that has replied and is ending: it takes half a millisecond, and
+/// longer for much memory.
+const EVIDENCE_LIMIT: Duration = Duration::from_millis(50);
 
 impl Pool {
     /// Takes over the zygotes and has workers forked. To be called on a thread with a `LocalSet` or actix runtime.
     #[must_use]
     pub fn start(launched: Launched, metrics: Rc<PoolMetrics>) -> Self {
-        let Launched { config, zygotes, facts } = launched;
+        let Launched { config, zygotes, launcher, facts } = launched;
         let lanes: Vec<_> = config.lanes().collect();
         let queue = Rc::new(RefCell::new(Queue::new(&lanes, config.queue_capacity, metrics)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
-            keeper::start(&queue, index, config.zygote.clone(), zygote);
+            keeper::start(&queue, index, launcher.clone(), config.jobs_per_zygote, zygote);
         }
         Self { queue, facts: Rc::new(facts), deadline: config.deadline }
     }
@@ -174,36 +211,74 @@ impl Pool {
     ///
     /// # Errors
     /// [`RunError`] if no worker took it or the zygote died under it.
-    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, RunError> {
+    pub async fn run(
+        &self,
+        work: Work,
+        object: Bytes,
+        examination: Option<Arc<Examination>>,
+    ) -> Result<Finished, RunError> {
         let submitted = Instant::now();
-        let job = new_job(work)?;
+        let job = new_job(checked(work, examination.as_deref()))?;
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
-        let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
-        let taken = Instant::now();
-        let end = self.converse(lease.worker(), job.id, &encoded, &object).await;
+        let mut examined = None;
+        let (mut lease, taken, end) =
+            self.give(&job, &encoded, &object, examination.as_ref(), &mut examined).await?;
         let ran = taken.elapsed();
-        let usage = lease.worker().exit.try_recv().ok().map(|(_, usage)| usage);
+        let exit = if matches!(end, Ok(End::Measured(_))) && (is_patient(&job.work) || examined.is_some()) {
+            // The next worker may be forked meanwhile.
+            lease.refill();
+            timeout(EVIDENCE_LIMIT, &mut lease.worker().exit).await.ok().and_then(Result::ok)
+        } else {
+            lease.worker().exit.try_recv().ok()
+        };
         let (core, worker) = (lease.worker().core, lease.worker().id);
         self.queue.borrow_mut().record_run(ran);
         // Ending the worker and asking for the next can wait until the answer is on its way.
         task::spawn_local(async move { drop(lease) });
-        Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, usage })
+        Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, exit, examined })
     }
 
-    /// Talks to the worker until the job has ended one way or another.
+    /// Gives the job to a worker, or to another where that has ended before it took the job, and hears how it ended.
+    async fn give(
+        &self,
+        job: &Job,
+        encoded: &[u8],
+        object: &Bytes,
+        examination: Option<&Arc<Examination>>,
+        examined: &mut Option<Examined>,
+    ) -> Result<(Lease, Instant, Result<End, RunError>), RunError> {
+        for _ in 0..ATTEMPTS {
+            let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
+            let taken = Instant::now();
+            let end = self.converse(lease.worker(), job.id, encoded, object, examination, examined).await;
+            if let Some(end) = end.transpose() {
+                return Ok((lease, taken, end));
+            }
+        }
+        Err(RunError::NoWorker { reason: format!("{ATTEMPTS} workers ended before they took the job") })
+    }
+
+    /// Talks to the worker until the job has ended one way or another; nothing if it never began.
     async fn converse(
         &self,
         worker: &mut Worker,
         id: JobId,
         job: &[u8],
         object: &Bytes,
-    ) -> Result<End, RunError> {
-        match timeout(self.deadline, exchange::exchange(&worker.socket, id, job, object)).await {
-            Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
-            Ok(Ok(Sent::Reply(reply))) => Ok(end_of(*reply)),
-            Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),
-            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await,
+        examination: Option<&Arc<Examination>>,
+        examined: &mut Option<Examined>,
+    ) -> Result<Option<End>, RunError> {
+        let exchange = exchange::exchange(&worker.socket, id, job, object, examination);
+        match timeout(self.deadline, exchange).await {
+            Err(_) => Ok(Some(End::TimeLimit { limit: self.deadline })),
+            Ok(Ok(Sent::Reply(reply, came))) => {
+                *examined = came;
+                Ok(Some(end_of(*reply)))
+            }
+            Ok(Ok(Sent::Garbage { reason })) => Ok(Some(End::Violation { reason })),
+            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await.map(Some),
+            Ok(Ok(Sent::NotTaken)) => Ok(None),
             Ok(Err(error)) => {
                 Err(RunError::NoWorker { reason: format!("the worker's socket failed: {error}") })
             }
@@ -234,6 +309,19 @@ impl Pool {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Which zygotes there are.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<ZygoteFacts> {
+        let queue = self.queue.borrow();
+        let facts = |slot: &Slot| ZygoteFacts {
+            core: slot.core,
+            generation: slot.generation().0,
+            jobs: slot.jobs(),
+            up: slot.has_zygote(),
+        };
+        queue.slots.iter().map(facts).collect()
     }
 
     /// How the pool is doing.
@@ -275,6 +363,12 @@ fn new_job(work: Work) -> Result<Job, RunError> {
     Ok(Job { id: JobId(random as u64), layout_seed: (random >> 64) as u64, work })
 }
 
+/// The work, with outputs to be shown if there is a check and not otherwise: what is sent and what is expected then agree.
+fn checked(work: Work, examination: Option<&Examination>) -> Work {
+    let Work::Kernel(kernel) = work;
+    Work::Kernel(KernelWork { checking: examination.map(Examination::checking), ..kernel })
+}
+
 /// What a job asks of its worker. A quick job's figures are coarse anyway, and its rate matters more: it counts no events
 /// and starts beside a fork if need be.
 fn need(work: &Work) -> Need {
@@ -284,6 +378,11 @@ fn need(work: &Work) -> Need {
         }
         Work::Kernel(_) => Need { profile: WorkerProfile::Counting, quiet: true },
     }
+}
+
+/// Whether a job's answer waits for what is known of its worker's end.
+fn is_patient(work: &Work) -> bool {
+    need(work).quiet
 }
 
 fn end_of(reply: Reply) -> End {

@@ -1,5 +1,8 @@
 //! Who gets a worker next: one bounded queue over all slots, first come first served.
 //!
+//! A job that waits keeps those behind it from every core that it could use itself, and from no other: a quick job starts
+//! on the supervisor's core while a job that must be measured elsewhere waits ahead of it.
+//!
 //! Owns the slots. A job that finds a free worker gets it at once; otherwise it waits, unless the queue is full. What a
 //! job holds is a [`Lease`]; however the job ends, dropping the lease ends the worker, frees the slot, asks for a new
 //! worker and serves the next in line.
@@ -25,6 +28,31 @@ pub(super) struct Need {
     pub(super) profile: WorkerProfile,
     /// Whether nothing of the pool's own may be going on on its core.
     pub(super) quiet: bool,
+}
+
+/// Cores that somebody in line could use, which those behind may therefore not take.
+#[derive(Debug, Clone, Copy, Default)]
+struct Claims {
+    measuring: bool,
+    quick: bool,
+}
+
+impl Claims {
+    fn add(&mut self, need: Need) {
+        self.measuring = true;
+        self.quick |= need.profile == WorkerProfile::Plain;
+    }
+
+    fn hold(self, lane: Lane) -> bool {
+        match lane {
+            Lane::Measuring => self.measuring,
+            Lane::Quick => self.quick,
+        }
+    }
+
+    fn all(self) -> bool {
+        self.measuring && self.quick
+    }
 }
 
 /// A job in line.
@@ -88,7 +116,8 @@ impl Queue {
                 return Err(RunError::Draining);
             }
             this.ready().map_err(|reason| RunError::NoWorker { reason })?;
-            let at_once = if this.waiting.is_empty() { this.take(need) } else { None };
+            let claims = this.claims();
+            let at_once = this.take(need, claims);
             match at_once {
                 Some(grant) => return Ok(Lease { queue: Rc::clone(queue), grant }),
                 None if !this.has_room(need.profile) => return Err(this.full()),
@@ -102,17 +131,21 @@ impl Queue {
         let mut place = Place { queue: Rc::clone(queue), waiting };
         match (&mut place.waiting).await {
             Ok(grant) => Ok(Lease { queue: Rc::clone(queue), grant }),
-            Err(_) => Err(RunError::NoWorker { reason: "the pool stopped".into() }),
+            Err(_) => {
+                let reason = queue.borrow().ready().err();
+                Err(RunError::NoWorker { reason: reason.unwrap_or_else(|| "all of them failed".into()) })
+            }
         }
     }
 
     /// Takes a worker from the best slot there is: one where nothing runs, that is not the supervisor's, that is quiet,
-    /// that has been idle longest; in this order.
-    fn take(&mut self, need: Need) -> Option<Grant> {
+    /// that has been idle longest; in this order. Cores that others have a claim to are not looked at.
+    fn take(&mut self, need: Need, claims: Claims) -> Option<Grant> {
         let (slot, _) = self
             .slots
             .iter()
             .enumerate()
+            .filter(|(_, slot)| !claims.hold(slot.lane))
             .filter(|(_, slot)| slot.can_start(need.profile) && (slot.is_quiet() || !need.quiet))
             .min_by_key(|(_, slot)| {
                 (slot.running(), slot.lane == Lane::Quick, !slot.is_quiet(), slot.idle_since)
@@ -122,21 +155,42 @@ impl Queue {
         Some(Grant { slot, profile: need.profile, worker })
     }
 
-    /// Serves the line for as long as its head can be served. To be called whenever a slot may have become usable.
+    /// Serves everybody in line who can be served; turns them away if nobody can be for some time. To be called whenever a slot may have become usable.
     pub(super) fn serve(&mut self) {
-        while let Some(waiter) = self.waiting.pop_front() {
-            if waiter.hand_over.is_closed() {
+        let mut claims = Claims::default();
+        let mut at = 0;
+        while at < self.waiting.len() && !claims.all() {
+            let waiter = &self.waiting[at];
+            let (need, left) = (waiter.need, waiter.hand_over.is_closed());
+            let grant = if left { None } else { self.take(need, claims) };
+            if !left && grant.is_none() {
+                claims.add(need);
+                at += 1;
                 continue;
             }
-            let Some(grant) = self.take(waiter.need) else {
-                self.waiting.push_front(waiter);
-                break;
-            };
-            if let Err(grant) = waiter.hand_over.send(grant) {
+            if let (Some(waiter), Some(grant)) = (self.waiting.remove(at), grant)
+                && let Err(grant) = waiter.hand_over.send(grant)
+            {
                 self.give_back(&grant);
             }
         }
+        if self.measuring().all(Slot::is_hopeless) {
+            // Each learns why from `lease`.
+            self.waiting.clear();
+        }
         self.note_if_empty();
+    }
+
+    /// What those in line have a claim to.
+    fn claims(&self) -> Claims {
+        let mut claims = Claims::default();
+        for waiter in &self.waiting {
+            if claims.all() {
+                break;
+            }
+            claims.add(waiter.need);
+        }
+        claims
     }
 
     /// A job has ended: its worker is of no further use, whatever it is doing.
@@ -168,7 +222,7 @@ impl Queue {
     /// asked; the job's own deadline sees to that.
     #[must_use]
     pub(super) fn zygotes_answer(&self, limit: Duration) -> bool {
-        let mut up = self.slots.iter().filter(|slot| slot.control.is_some());
+        let mut up = self.slots.iter().filter(|slot| slot.has_zygote());
         self.ready().is_ok() && up.all(|slot| slot.running() > 0 || slot.heard.elapsed() < limit)
     }
 
@@ -191,6 +245,11 @@ impl Queue {
         }
     }
 
+    /// Slots that take every job.
+    fn measuring(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.lane == Lane::Measuring)
+    }
+
     /// Whether a job could be taken.
     ///
     /// # Errors
@@ -199,11 +258,12 @@ impl Queue {
         if self.draining {
             return Err("the service is stopping".into());
         }
-        let measures = |slot: &Slot| slot.lane == Lane::Measuring && slot.control.is_some();
-        if !self.slots.iter().any(measures) {
-            return Err("no zygote is up; one is being started".into());
+        let mut troubles = self.measuring().map(Slot::trouble);
+        match troubles.next() {
+            Some(Some(reason)) if troubles.all(|trouble| trouble.is_some()) => Err(reason.to_owned()),
+            Some(_) => Ok(()),
+            None => Err("there is no core to measure on".into()),
         }
-        Ok(())
     }
 
     /// Whether no further job may wait, of whatever kind.
@@ -241,7 +301,7 @@ impl Queue {
             running: self.running,
             standby: self.slots.iter().map(Slot::standby).sum(),
             starting: self.slots.iter().map(Slot::starting).sum(),
-            zygotes: self.slots.iter().filter(|slot| slot.control.is_some()).count(),
+            zygotes: self.slots.iter().filter(|slot| slot.has_zygote()).count(),
         }
     }
 
@@ -262,13 +322,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.waiting.close();
         let mut queue = self.queue.borrow_mut();
-        if let Ok(grant) = self.waiting.try_recv() {
-            queue.give_back(&grant);
-            queue.serve();
-        } else {
-            queue.waiting.retain(|waiter| !waiter.hand_over.is_closed());
-            queue.note_if_empty();
+        match self.waiting.try_recv() {
+            Ok(grant) => queue.give_back(&grant),
+            Err(_) => queue.waiting.retain(|waiter| !waiter.hand_over.is_closed()),
         }
+        // Whoever was kept from a core by this one may have it now.
+        queue.serve();
     }
 }
 
@@ -292,6 +351,11 @@ impl Lease {
     /// The worker.
     pub(super) fn worker(&mut self) -> &mut Worker {
         &mut self.grant.worker
+    }
+
+    /// Asks for the next worker while this one ends.
+    pub(super) fn refill(&self) {
+        self.queue.borrow_mut().refill(self.grant.slot);
     }
 }
 

@@ -13,11 +13,16 @@ use webrunner_protocol::control::{ExitStatus, Lane, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, WorkerId};
 
 use super::SlotView;
+use super::backoff::Backoff;
 use super::readable::Readable;
 use super::zygote;
 
 /// How a worker's process ended, as the zygote saw it.
 pub(super) type Exit = (ExitStatus, Usage);
+
+/// Which of a slot's zygotes something comes from; the first is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Generation(pub(super) u64);
 
 /// A worker that waits for a job or runs one.
 #[derive(Debug)]
@@ -28,6 +33,7 @@ pub(super) struct Worker {
     pub(super) core: CoreId,
     /// What it is ready for.
     profile: WorkerProfile,
+    generation: Generation,
     /// Its job socket.
     pub(super) socket: Readable,
     pidfd: OwnedFd,
@@ -66,13 +72,23 @@ pub(super) struct Slot {
     /// What jobs it takes.
     pub(super) lane: Lane,
     /// The zygote's control socket while there is a zygote.
-    pub(super) control: Option<OwnedFd>,
+    control: Option<OwnedFd>,
+    /// Which zygote that is, or was the last.
+    generation: Generation,
+    /// Jobs it was given, or would have been given had it not just failed to be renewed.
+    jobs: u64,
+    /// Whether a zygote is being started beside another, or one that was renewed is not gone yet.
+    renewing: bool,
+    /// How zygotes fare.
+    pub(super) starts: Backoff,
+    /// How workers fare until they take a job.
+    pub(super) births: Backoff,
     /// Workers that wait for a job, the one that has waited longest first.
     standby: VecDeque<Worker>,
-    /// Who is to hear of the end of each living process of this zygote.
-    living: HashMap<WorkerId, oneshot::Sender<Exit>>,
+    /// Who is to hear of the end of each living worker.
+    living: HashMap<WorkerId, (Generation, oneshot::Sender<Exit>)>,
     /// Forks asked for and not yet answered.
-    forking: HashMap<WorkerId, (WorkerProfile, Instant)>,
+    forking: HashMap<WorkerId, Fork>,
     /// When the zygote was last heard of, or first asked again.
     forking_since: Option<Instant>,
     /// When the zygote was asked whether it answers, if it has not yet done so.
@@ -116,6 +132,14 @@ impl Running {
     }
 }
 
+/// A worker that was asked for.
+#[derive(Debug)]
+struct Fork {
+    generation: Generation,
+    profile: WorkerProfile,
+    asked: Instant,
+}
+
 /// A number that no worker had before.
 #[derive(Debug, Default)]
 pub(super) struct WorkerNumbers(u64);
@@ -135,6 +159,11 @@ impl Slot {
             core,
             lane,
             control: None,
+            generation: Generation::default(),
+            jobs: 0,
+            renewing: false,
+            starts: Backoff::default(),
+            births: Backoff::default(),
             standby: VecDeque::new(),
             living: HashMap::new(),
             forking: HashMap::new(),
@@ -158,19 +187,57 @@ impl Slot {
     #[must_use]
     pub(super) fn is_free_for(&self, profile: WorkerProfile) -> bool {
         let takes = self.lane == Lane::Measuring || profile == WorkerProfile::Plain;
-        takes && self.control.is_some() && self.running.admits(profile)
+        takes && self.has_zygote() && self.running.admits(profile)
     }
 
-    /// Whether nothing of the pool's own disturbs the core: no fork under way, no process being torn down.
+    /// Whether nothing of the pool's own disturbs the core: no fork under way, no process being started or torn down.
     #[must_use]
     pub(super) fn is_quiet(&self) -> bool {
-        self.forking.is_empty() && self.living.len() == self.standby.len()
+        !self.renewing && self.forking.is_empty() && self.living.len() == self.standby.len()
     }
 
     /// Jobs that run here.
     #[must_use]
     pub(super) fn running(&self) -> usize {
         self.running.plain + self.running.counting
+    }
+
+    /// Whether there is a zygote to ask for workers.
+    #[must_use]
+    pub(super) fn has_zygote(&self) -> bool {
+        self.control.is_some()
+    }
+
+    /// Which zygote there is, or was the last.
+    #[must_use]
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Jobs that its zygote was given.
+    #[must_use]
+    pub(super) fn jobs(&self) -> u64 {
+        self.jobs
+    }
+
+    /// Why no job can start here, though it may be able to soon.
+    #[must_use]
+    pub(super) fn trouble(&self) -> Option<&str> {
+        match (&self.control, self.standby.is_empty()) {
+            (None, _) => Some(self.starts.tripped().unwrap_or("no zygote is up; one is being started")),
+            (Some(_), true) => self.births.tripped(),
+            (Some(_), false) => None,
+        }
+    }
+
+    /// Whether it has failed so often that nobody should wait for it.
+    #[must_use]
+    pub(super) fn is_hopeless(&self) -> bool {
+        match (&self.control, self.standby.is_empty()) {
+            (None, _) => self.starts.tripped().is_some(),
+            (Some(_), true) => self.births.tripped().is_some(),
+            (Some(_), false) => false,
+        }
     }
 
     /// Workers that wait.
@@ -191,7 +258,7 @@ impl Slot {
         SlotView {
             core: self.core,
             lane: self.lane,
-            up: self.control.is_some(),
+            up: self.has_zygote(),
             busy: self.busy_since.is_some(),
             busy_time: self.busy_before + self.busy_since.map_or(Duration::ZERO, |since| since.elapsed()),
         }
@@ -214,9 +281,52 @@ impl Slot {
         Ok(())
     }
 
-    /// The zygote has answered.
-    pub(super) fn answers(&mut self) {
+    /// The zygote has answered; one that retires is not asked.
+    pub(super) fn answers(&mut self, zygote: Generation) {
+        if self.is_current(zygote) {
+            self.asked = None;
+        }
+    }
+
+    /// Takes a zygote on. Workers of the one before it serve until its own have come.
+    pub(super) fn adopt(&mut self, control: OwnedFd) -> Generation {
+        self.control = Some(control);
         self.asked = None;
+        self.heard = Instant::now();
+        self.generation.0 += 1;
+        self.jobs = 0;
+        self.forking_since = None;
+        self.generation
+    }
+
+    /// Whether this is the zygote that is asked for workers.
+    #[must_use]
+    pub(super) fn is_current(&self, generation: Generation) -> bool {
+        self.control.is_some() && self.generation == generation
+    }
+
+    /// Begins to renew the zygote if it has had its jobs and no job runs that must not be disturbed.
+    pub(super) fn begin_renewal(&mut self, jobs: u64) -> bool {
+        let begins = self.jobs >= jobs && !self.renewing && self.running.counting == 0;
+        self.renewing |= begins;
+        begins
+    }
+
+    /// A successor could not be started; another attempt is made some jobs later.
+    pub(super) fn put_off_renewal(&mut self) {
+        self.jobs /= 2;
+        self.renewing = false;
+    }
+
+    /// The zygote that was renewed is gone.
+    pub(super) fn end_renewal(&mut self) {
+        self.renewing = false;
+    }
+
+    /// Whether any worker of a zygote waits for a job or has one.
+    #[must_use]
+    pub(super) fn needs(&self, zygote: Generation) -> bool {
+        self.living.values().any(|(generation, exit)| *generation == zygote && !exit.is_closed())
     }
 
     /// Asks for workers until enough of each profile wait or are on their way.
@@ -225,26 +335,40 @@ impl Slot {
     /// If the zygote is gone or too far behind.
     pub(super) fn refill(&mut self, numbers: &mut WorkerNumbers) -> std::io::Result<()> {
         let Some(control) = &self.control else { return Ok(()) };
+        if self.births.is_pausing() {
+            return Ok(());
+        }
         for profile in WorkerProfile::ALL {
-            let waiting = self.standby.iter().filter(|worker| worker.profile == profile).count();
-            let coming = self.forking.values().filter(|(coming, _)| *coming == profile).count();
+            let own = (self.generation, profile);
+            let waiting =
+                self.standby.iter().filter(|worker| (worker.generation, worker.profile) == own).count();
+            let coming = self.forking.values().filter(|fork| (fork.generation, fork.profile) == own).count();
             for _ in waiting + coming..standby_wanted(self.lane, profile) {
                 let worker = numbers.next();
                 zygote::request_fork(control, worker, profile)?;
-                let now = Instant::now();
-                self.forking.insert(worker, (profile, now));
-                self.forking_since.get_or_insert(now);
+                let asked = Instant::now();
+                self.forking.insert(worker, Fork { generation: self.generation, profile, asked });
+                self.forking_since.get_or_insert(asked);
             }
         }
         Ok(())
     }
 
-    /// A worker has come; gives how long ago it was asked for. One that was not asked for is let go again.
+    /// A worker has come; gives how long ago it was asked for. One that was not asked for, or whose zygote was renewed
+    /// meanwhile, is let go again; and so is one of an earlier zygote that waited in its stead.
     pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) -> Option<Duration> {
-        let (profile, asked) = self.answered(id)?;
+        let Fork { generation, profile, asked } = self.answered(id)?;
+        if generation != self.generation {
+            return None;
+        }
         let (sender, exit) = oneshot::channel();
-        self.living.insert(id, sender);
-        self.standby.push_back(Worker { id, core: self.core, profile, socket, pidfd, exit });
+        self.living.insert(id, (generation, sender));
+        self.standby.push_back(Worker { id, core: self.core, profile, generation, socket, pidfd, exit });
+        let old = |worker: &Worker| worker.profile == profile && worker.generation != generation;
+        if let Some(at) = self.standby.iter().position(old) {
+            // It reads the end of its socket and exits.
+            self.standby.remove(at);
+        }
         Some(asked.elapsed())
     }
 
@@ -253,15 +377,16 @@ impl Slot {
         self.answered(id);
     }
 
-    fn answered(&mut self, id: WorkerId) -> Option<(WorkerProfile, Instant)> {
+    fn answered(&mut self, id: WorkerId) -> Option<Fork> {
         let fork = self.forking.remove(&id);
-        self.forking_since = (!self.forking.is_empty()).then(Instant::now);
+        let owed = self.forking.values().any(|fork| fork.generation == self.generation);
+        self.forking_since = owed.then(Instant::now);
         fork
     }
 
     /// A worker has ended. Gives whether it was one that waited, which none should.
     pub(super) fn ended(&mut self, id: WorkerId, exit: Exit) -> bool {
-        if let Some(sender) = self.living.remove(&id) {
+        if let Some((_, sender)) = self.living.remove(&id) {
             // Nobody may be listening: its job is over.
             let _ = sender.send(exit);
         }
@@ -279,6 +404,8 @@ impl Slot {
         let index = exact.or_else(|| self.standby.iter().position(|worker| worker.serves(profile)))?;
         let worker = self.standby.remove(index)?;
         *self.running.count(profile) += 1;
+        self.jobs += 1;
+        self.births.succeed();
         self.busy_since.get_or_insert_with(Instant::now);
         Some(worker)
     }
@@ -295,13 +422,16 @@ impl Slot {
         }
     }
 
-    /// The zygote is gone, and with it every worker. Whoever waits for an exit learns that there will be none.
-    pub(super) fn lose_zygote(&mut self) {
-        self.control = None;
-        self.standby.clear();
-        self.living.clear();
-        self.forking.clear();
-        self.forking_since = None;
-        self.asked = None;
+    /// A zygote is gone, and with it every worker of its own. Whoever waits for an exit learns that there will be none.
+    pub(super) fn lose(&mut self, zygote: Generation) {
+        self.standby.retain(|worker| worker.generation != zygote);
+        self.living.retain(|_, (generation, _)| *generation != zygote);
+        self.forking.retain(|_, fork| fork.generation != zygote);
+        if self.is_current(zygote) {
+            self.control = None;
+            self.forking_since = None;
+            self.asked = None;
+            self.renewing = false;
+        }
     }
 }

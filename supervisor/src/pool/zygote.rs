@@ -8,7 +8,7 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -49,6 +49,9 @@ pub enum LaunchError {
         /// Where it was looked for.
         looked: Vec<PathBuf>,
     },
+    /// There is no thread to start it from.
+    #[error("cannot start the thread that starts zygotes")]
+    Thread(#[source] io::Error),
     /// The control socket could not be made.
     #[error("cannot make a control socket")]
     Socket(#[source] io::Error),
@@ -97,7 +100,7 @@ pub fn find_executable() -> Result<PathBuf, LaunchError> {
 /// A zygote that is ready to fork.
 #[derive(Debug)]
 pub struct Zygote {
-    child: Child,
+    _process: Process,
     control: OwnedFd,
     status: ZygoteStatus,
 }
@@ -109,10 +112,8 @@ pub(super) enum Incoming {
     Forked {
         /// Its number.
         worker: WorkerId,
-        /// Its job socket.
-        socket: OwnedFd,
-        /// Its process.
-        pidfd: OwnedFd,
+        /// Its job socket and its process; an error if this process had no room for them.
+        descriptors: io::Result<(OwnedFd, OwnedFd)>,
         /// A worker that ended since the last report.
         ended: Option<Ended>,
     },
@@ -121,11 +122,15 @@ pub(super) enum Incoming {
 }
 
 impl Zygote {
-    /// Starts a zygote for `core` and waits until it is ready. Blocks.
+    /// Starts a zygote for `core`. It dies with the thread that calls this: see [`Launcher`](super::launcher::Launcher).
     ///
     /// # Errors
     /// See [`LaunchError`].
-    pub fn launch(settings: &ZygoteSettings, core: CoreId, lane: Lane) -> Result<Self, LaunchError> {
+    pub(super) fn start(
+        settings: &ZygoteSettings,
+        core: CoreId,
+        lane: Lane,
+    ) -> Result<Starting, LaunchError> {
         let socket = |error: rustix::io::Errno| LaunchError::Socket(error.into());
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -142,24 +147,14 @@ impl Zygote {
             .map_err(|error| LaunchError::Socket(io::Error::other(error)))?;
         rustix::net::send(&ours, &packet, SendFlags::NOSIGNAL).map_err(socket)?;
         let path = settings.executable.clone();
-        let mut child = Command::new(&path)
+        let child = Command::new(&path)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()
             .map_err(|source| LaunchError::Spawn { path: path.clone(), source })?;
-        match await_ready(&ours) {
-            Ok(status) => Ok(Self { child, control: ours, status }),
-            Err(refusal) => {
-                let _ = child.kill();
-                let ended = child.wait();
-                Err(refusal.unwrap_or_else(|| LaunchError::NotReady {
-                    path,
-                    detail: ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
-                }))
-            }
-        }
+        Ok(Starting { process: Process(child), control: ours, path })
     }
 
     /// What it found and put in force.
@@ -175,18 +170,51 @@ impl Zygote {
     pub fn control(&self) -> io::Result<OwnedFd> {
         self.control.try_clone()
     }
+}
 
-    /// Ends it, and waits for that.
-    pub fn end(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// A zygote that is not ready yet.
+#[derive(Debug)]
+pub(super) struct Starting {
+    process: Process,
+    control: OwnedFd,
+    path: PathBuf,
+}
+
+impl Starting {
+    /// Waits until it is ready. Blocks.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub(super) fn ready(self) -> Result<Zygote, LaunchError> {
+        let Self { mut process, control, path } = self;
+        match await_ready(&control) {
+            Ok(status) => Ok(Zygote { _process: process, control, status }),
+            Err(refusal) => {
+                let ended = process.end();
+                Err(refusal.unwrap_or_else(|| LaunchError::NotReady {
+                    path,
+                    detail: ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
+                }))
+            }
+        }
     }
 }
 
-/// Ends a zygote that nobody holds any more.
-impl Drop for Zygote {
+/// A zygote's process, which ends when nobody holds it any more. That takes as long as the kernel takes to reap it.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Process {
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        // It may have ended already, which is as good.
+        let _ = self.0.kill();
+        self.0.wait()
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
-        self.end();
+        let _ = self.end();
     }
 }
 
@@ -267,10 +295,12 @@ fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
         codec::decode(&bytes[..len]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let ZygoteReport::Forked { worker, ended } = report else { return Ok(Incoming::Report(report)) };
     let mut descriptors = descriptors.into_iter();
-    match (descriptors.next(), descriptors.next()) {
-        (Some(socket), Some(pidfd)) => Ok(Incoming::Forked { worker, socket, pidfd, ended }),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a worker came without its descriptors")),
-    }
+    let descriptors = match (descriptors.next(), descriptors.next()) {
+        (Some(socket), Some(pidfd)) => Ok((socket, pidfd)),
+        // The kernel leaves out what does not fit.
+        _ => Err(rustix::io::Errno::MFILE.into()),
+    };
+    Ok(Incoming::Forked { worker, descriptors, ended })
 }
 
 /// Fills a buffer from the kernel's random numbers.

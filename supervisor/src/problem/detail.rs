@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Problem;
 use crate::fault::signal_name;
+use crate::tokens::Stranger;
 
 /// Longest piece of a request that a problem repeats, in characters.
 const MAX_ECHO: usize = 100;
@@ -27,6 +28,13 @@ impl Problem {
             Self::BadBody => "The body broke off or is not framed as HTTP/1.1 asks; send it again.".into(),
             Self::NotFound { path } => {
                 format!("{} is no path of this service; GET /openapi.json describes them all.", echo(path))
+            }
+            Self::Unauthorized { stranger: Stranger::NoToken } => {
+                "Jobs are taken from those with a token; send it as Authorization: Bearer TOKEN.".into()
+            }
+            Self::Unauthorized { stranger: Stranger::UnknownToken } => {
+                "The Authorization header holds no token that is known here; ask whoever runs this service for one."
+                    .into()
             }
             Self::MethodNotAllowed { allow } => format!("This path takes {allow}."),
             Self::WrongContentType { got } => wrong_content_type(got.as_deref()),
@@ -86,7 +94,7 @@ impl Problem {
     fn detail_of_service(&self) -> String {
         match self {
             Self::RateLimited { .. } => {
-                "This address has posted as many jobs as it may for now; try again after the time given."
+                "This client has posted as many jobs as it may for now; try again after the time given."
                     .into()
             }
             Self::QueueFull { capacity, .. } => {

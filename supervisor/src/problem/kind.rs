@@ -14,6 +14,7 @@ pub enum Kind {
     UnknownOption,
     BadOption,
     BadBody,
+    Unauthorized,
     NotFound,
     UnknownKernel,
     MethodNotAllowed,
@@ -44,13 +45,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::MalformedQuery,
         Self::KernelMissing,
         Self::BadParameter,
         Self::UnknownOption,
         Self::BadOption,
         Self::BadBody,
+        Self::Unauthorized,
         Self::NotFound,
         Self::UnknownKernel,
         Self::MethodNotAllowed,
@@ -88,6 +90,7 @@ impl Kind {
             Self::UnknownOption => (400, "unknown-option", "An option of the service is unknown"),
             Self::BadOption => (400, "bad-option", "An option of the service is wrong"),
             Self::BadBody => (400, "bad-body", "The body cannot be read"),
+            Self::Unauthorized => (401, "unauthorized", "A token is needed"),
             Self::NotFound => (404, "not-found", "There is nothing here"),
             Self::UnknownKernel => (404, "unknown-kernel", "There is no such kernel"),
             Self::MethodNotAllowed => (405, "method-not-allowed", "The method is not allowed here"),
@@ -108,7 +111,7 @@ impl Kind {
             Self::KernelKilled => (422, "kernel-killed", "A signal ended the process"),
             Self::TimeLimit => (422, "time-limit", "The function took too long"),
             Self::ProtocolViolation => (422, "protocol-violation", "The answer was not the worker's own"),
-            Self::RateLimited => (429, "rate-limited", "Too many jobs from one address"),
+            Self::RateLimited => (429, "rate-limited", "Too many jobs from one client"),
             Self::QueueFull => (503, "queue-full", "The queue is full"),
             Self::Draining => (503, "draining", "The service is stopping"),
             Self::NoWorker => (503, "no-worker", "No worker is available"),

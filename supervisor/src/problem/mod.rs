@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 pub use self::kind::Kind;
 use crate::fault::{FaultReport, SystemCallReport};
+use crate::tokens::Stranger;
 
 /// Media type of problem bodies.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -156,6 +157,11 @@ pub enum Problem {
         /// What was wrong with it.
         reason: String,
     },
+    /// The client may not post jobs.
+    Unauthorized {
+        /// Why.
+        stranger: Stranger,
+    },
     /// The client posts more often than it may.
     RateLimited {
         /// When it may again.
@@ -202,6 +208,7 @@ impl Problem {
             Self::UnknownOption { .. } => Kind::UnknownOption,
             Self::BadOption { .. } => Kind::BadOption,
             Self::BadBody => Kind::BadBody,
+            Self::Unauthorized { .. } => Kind::Unauthorized,
             Self::NotFound { .. } => Kind::NotFound,
             Self::UnknownKernel { .. } => Kind::UnknownKernel,
             Self::MethodNotAllowed { .. } => Kind::MethodNotAllowed,
@@ -282,9 +289,20 @@ impl ResponseError for Problem {
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((header::ALLOW, *allow));
         }
+        if let Self::Unauthorized { stranger } = self {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge(*stranger)));
+        }
         if let Some(seconds) = self.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
         response.body(self.body().to_string())
+    }
+}
+
+/// What RFC 6750 asks to be said: an error only to those who brought something.
+fn challenge(stranger: Stranger) -> &'static str {
+    match stranger {
+        Stranger::NoToken => "Bearer realm=\"webrunner\"",
+        Stranger::UnknownToken => "Bearer realm=\"webrunner\", error=\"invalid_token\"",
     }
 }

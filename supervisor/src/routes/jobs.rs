@@ -1,21 +1,30 @@
 //! `POST /{machine}/run`: one object in, one measurement or one problem out.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
-use super::{body, check_machine};
+use super::{body, check_machine, client};
 use crate::envelope::JobRecord;
 use crate::metrics::RunTally;
 use crate::negotiate::Format;
 use crate::pool::Finished;
 use crate::problem::Problem;
+use crate::rate_limit::Client;
+use crate::reload::State;
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
-use crate::service::{Kernels, Service};
+use crate::service::Service;
+
+/// Whether the function computes what it should, for formats that have no place for it.
+const CORRECTNESS: &str = "X-Correctness";
+
+/// Whether what the worker says can be true, likewise.
+const INTEGRITY: &str = "X-Integrity";
 
 /// Measures the object in the body. A client that leaves drops this future, which cancels its job.
 ///
@@ -26,10 +35,9 @@ pub(super) async fn run(
     service: Data<Service>,
 ) -> Result<HttpResponse, Problem> {
     check_machine(&request)?;
-    // As they are now, for as long as the job takes.
-    let kernels = service.kernels();
+    let state = service.live.state();
     let mut tally = service.metrics.jobs.begin();
-    let result = answer_job(&request, payload, &service, &kernels, &mut tally).await;
+    let result = answer_job(&request, payload, &service, &state, &mut tally).await;
     tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
     result
 }
@@ -37,17 +45,18 @@ pub(super) async fn run(
 async fn answer_job<'s>(
     request: &HttpRequest,
     payload: Payload,
-    service: &'s Service,
-    kernels: &'s Kernels,
+    service: &Service,
+    state: &'s State,
     tally: &mut RunTally<'s>,
 ) -> Result<HttpResponse, Problem> {
+    let client = client::identify(request, service, state.tokens.as_ref())?;
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
     let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(request)));
-    let call = asked.resolve(&kernels.catalogue)?;
+    let call = asked.resolve(&state.catalogue)?;
     tally.of_kernel(call.kernel.full_name());
-    note(request, &call, None);
-    service.admit_from(request.peer_addr().map(|peer| peer.ip()))?;
+    note(request, &call, &client);
+    service.admit_client(client)?;
     service.admit()?;
     let object = body::read(request, payload).await?;
     tally.took_object(object.len());
@@ -62,11 +71,13 @@ async fn measure(
     format: Format,
     tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.work(), object.clone()).await?;
+    let finished = service.run(call.work(), object.clone(), call.examination()).await?;
     tally.ran(&finished);
     let ended = Instant::now();
-    note(request, call, Some((finished.queued, finished.ran)));
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
+        job.times = Some((finished.queued, finished.ran));
+    }
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa)?;
     let extensions = request.extensions();
     let report = Report {
@@ -75,18 +86,22 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
-    let answer = answer(&report, format);
+    let answer = answer(&report, format, tally);
     tally.rendered(ended.elapsed());
     answer
 }
 
-fn answer(report: &Report<'_>, format: Format) -> Result<HttpResponse, Problem> {
+fn answer(report: &Report<'_>, format: Format, tally: &RunTally<'_>) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, format.content_type()));
     response.insert_header((CACHE_CONTROL, "no-store"));
+    let truth = report.truth();
+    tally.judged(&truth);
+    response.insert_header((CORRECTNESS, truth.correctness.name()));
+    response.insert_header((INTEGRITY, truth.integrity.name()));
     let body = match format {
         Format::Text => render::text(report).into_bytes(),
         Format::Csv => render::csv(report).into_bytes(),
@@ -103,7 +118,11 @@ fn accept(request: &HttpRequest) -> Option<&str> {
 }
 
 /// Tells the access log about the job.
-fn note(request: &HttpRequest, call: &Call<'_>, times: Option<(Duration, Duration)>) {
+fn note(request: &HttpRequest, call: &Call<'_>, client: &Client) {
+    let client = match client {
+        Client::Token(name) => Some(Arc::clone(name)),
+        Client::Network(_) | Client::Newcomers => None,
+    };
     let kernel = call.kernel.full_name().to_owned();
-    request.extensions_mut().insert(JobRecord { kernel, times });
+    request.extensions_mut().insert(JobRecord { client, kernel, times: None });
 }

@@ -9,12 +9,12 @@ use crate::service::Service;
 
 /// All kernels.
 pub(super) async fn list(service: Data<Service>) -> impl Responder {
-    super::json(service.kernels().listing())
+    super::json(service.live.state().listing())
 }
 
 /// One kernel.
 pub(super) async fn one(service: Data<Service>, name: Path<String>) -> Result<HttpResponse, Problem> {
-    let kernels = service.kernels();
-    let kernel = catalogue::find(&kernels.catalogue, &name)?;
+    let state = service.live.state();
+    let kernel = catalogue::find(&state.catalogue, &name)?;
     Ok(super::json(catalogue::describe(kernel).to_string()))
 }

@@ -3,6 +3,7 @@
 //! The two old paths have any machine's name in front; names that are paths of this service are no machines.
 
 mod body;
+mod client;
 mod health;
 mod jobs;
 mod kernels;

@@ -1,6 +1,7 @@
 //! Routes over a service without a pool: everything that needs no worker.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service as _, ServiceResponse};
@@ -15,7 +16,7 @@ use webrunner_kernels::Catalogue;
 
 use crate::envelope::envelope;
 use crate::machine::Machine;
-use crate::reload::Loaded;
+use crate::reload::Live;
 use crate::service::Service;
 
 /// What came back: status, some headers, body.
@@ -45,13 +46,13 @@ impl Answer {
     }
 }
 
-fn builtin() -> Loaded {
-    Loaded { catalogue: Catalogue::builtin().unwrap() }
+fn service() -> Data<Service> {
+    let live = Arc::new(Live::fixed(Catalogue::builtin().unwrap()));
+    Data::new(Service::new(live, Machine::gather(0), None))
 }
 
 async fn send(request: TestRequest) -> Answer {
-    let service = Service::new(builtin(), Machine::gather(0), None);
-    let app = App::new().app_data(Data::new(service)).configure(super::configure).wrap(from_fn(envelope));
+    let app = App::new().app_data(service()).configure(super::configure).wrap(from_fn(envelope));
     let app = init_service(app).await;
     let response: Result<ServiceResponse<_>, Error> = app.call(request.to_request()).await;
     answer(response.unwrap()).await
@@ -189,7 +190,7 @@ async fn a_request_keeps_its_id_or_is_given_one() {
 
 #[actix_web::test]
 async fn requests_are_counted_by_route_and_not_by_path() {
-    let service = Data::new(Service::new(builtin(), Machine::gather(0), None));
+    let service = service();
     let app = App::new().app_data(service.clone()).configure(super::configure).wrap(from_fn(envelope));
     let app = init_service(app).await;
     for path in ["/one/monitor", "/two/monitor"] {

@@ -34,6 +34,8 @@ pub struct Access<'a> {
     pub path: &'a str,
     /// Status of the answer.
     pub status: u16,
+    /// The client whose token it brought.
+    pub client: Option<&'a str>,
     /// Kernel, if the request named one that there is.
     pub kernel: Option<&'a str>,
     /// `ok`, or the slug of the problem.
@@ -46,9 +48,20 @@ pub struct Access<'a> {
 
 impl<'a> From<&RequestLine<'a>> for Access<'a> {
     fn from(line: &RequestLine<'a>) -> Self {
-        let RequestLine { id, peer, method, path, status, outcome, took, job, .. } = *line;
+        let RequestLine { id, peer, method, path, status, client, outcome, took, job, .. } = *line;
         let kernel = job.map(|job| job.kernel);
-        Self { id, peer, method, path, status, kernel, outcome, took, job: job.and_then(|job| job.times) }
+        Self {
+            id,
+            peer,
+            method,
+            path,
+            status,
+            client,
+            kernel,
+            outcome,
+            took,
+            job: job.and_then(|job| job.times),
+        }
     }
 }
 
@@ -96,6 +109,9 @@ impl fmt::Display for Access<'_> {
             Some(peer) => write!(f, "{peer}")?,
             None => f.write_str("-")?,
         }
+        if let Some(client) = self.client {
+            write!(f, " client={client}")?;
+        }
         write!(f, " method={} path=\"", self.method)?;
         for c in self.path.chars().take(MAX_PATH) {
             if c == '"' { f.write_str("\\\"")? } else { write!(f, "{}", c.escape_debug())? }
@@ -118,6 +134,7 @@ mod tests {
         let access = Access {
             id: "17",
             peer: None,
+            client: Some("farm"),
             method: "POST",
             path: "/a\nb\"c/run",
             status: 200,
@@ -130,7 +147,7 @@ mod tests {
         let tail = line.split_once(" id=").unwrap().1;
         assert_eq!(
             tail,
-            "17 peer=- method=POST path=\"/a\\nb\\\"c/run\" status=200 kernel=blis.sdot outcome=ok took_us=120 \
+            "17 peer=- client=farm method=POST path=\"/a\\nb\\\"c/run\" status=200 kernel=blis.sdot outcome=ok took_us=120 \
              queue_us=3 run_us=90\n"
         );
     }
@@ -143,6 +160,7 @@ mod tests {
         let access = Access {
             id: "1",
             peer: None,
+            client: None,
             method: "GET",
             path: "/",
             status: 404,

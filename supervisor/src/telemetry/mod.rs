@@ -68,8 +68,9 @@ pub fn init(values: &Values) -> Result<(), LogError> {
             (format, _) => to_stderr(format),
         },
     };
-    // actix tells of each thread it starts, which is of no use to an operator.
-    let filter = EnvFilter::new(format!("actix_server=warn,{}", values.log_filter));
+    // actix tells of each thread it starts, which is of no use to an operator, and at length of each client that speaks no
+    // HTTP, who could fill a disk with that.
+    let filter = EnvFilter::new(format!("actix_server=warn,actix_http=off,{}", values.log_filter));
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
     match (&values.error_log, failure.get()) {

@@ -14,6 +14,8 @@ pub struct RequestLine<'a> {
     pub trace: Option<&'a TraceContext>,
     /// Who asked, unless through a Unix socket.
     pub peer: Option<SocketAddr>,
+    /// The client whose token it brought.
+    pub client: Option<&'a str>,
     /// Method.
     pub method: &'a str,
     /// Path without the query.
@@ -54,6 +56,7 @@ impl RequestLine<'_> {
             span_id = self.trace.map(|trace| tracing::field::display(trace.span_id())),
             parent_id = self.trace.map(|trace| tracing::field::display(trace.parent_id())),
             peer = self.peer.map(tracing::field::display),
+            client = self.client,
             method = self.method,
             path = shortened(self.path),
             machine = self.machine.map(shortened),
