@@ -12,7 +12,7 @@
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
-//! - [`machine`]: what this host is.
+//! - [`machine`]: what this host is; [`progress`]: how far a command has come.
 //! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
 //! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
@@ -39,6 +39,7 @@ pub mod negotiate;
 pub mod operators;
 pub mod pool;
 pub mod problem;
+pub mod progress;
 pub mod rate_limit;
 pub mod reload;
 pub mod render;

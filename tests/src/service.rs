@@ -70,8 +70,9 @@ impl Launch {
     fn spawn(&self) -> Child {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]);
-        // No file of this host, and lines that a test can read; a test may ask for something else.
+        // No file of this host, and a log that a test can read; a test may ask for something else.
         command.env("WEBRUNNER_CONFIG", "/dev/null").env("WEBRUNNER_LOG_FORMAT", "human");
+        command.env("WEBRUNNER_LOG_FILTER", "info,request=off");
         command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.words))

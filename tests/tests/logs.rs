@@ -10,7 +10,9 @@ use serde_json::Value;
 use webrunner_tests::executables;
 use webrunner_tests::http::{Answer, Request};
 use webrunner_tests::jobs;
+use webrunner_tests::objects;
 use webrunner_tests::service::{Launch, Service};
+use webrunner_tests::systemd::has;
 use webrunner_tests::wait;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -18,7 +20,7 @@ const PARENT: &str = "00f067aa0ba902b7";
 
 /// A service that chooses the form of its log as it would outside of tests.
 fn serve() -> Service {
-    Launch::serve(["--log-format", "json"]).start()
+    Launch::serve(["--log-format", "json", "--log-filter", "info"]).start()
 }
 
 /// The log's line about the request with this id.
@@ -131,8 +133,7 @@ fn a_pipe_gets_json_unless_asked_otherwise() {
 #[test]
 fn a_terminal_gets_text() {
     let program = executables::get().supervisor.to_string_lossy().into_owned();
-    if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {
-        println!("skipped: script is not installed (package bsdutils)");
+    if !has("script", "bsdutils") {
         return;
     }
     // The service ends at once, on a port that is none of its own; what it says before is what counts.
@@ -191,4 +192,22 @@ fn the_journal_gets_fields() {
     for field in ["MESSAGE", "PRIORITY=", "SYSLOG_IDENTIFIER=webrunner", "WEBRUNNER_VERSION"] {
         assert!(entry.contains(field), "{entry}");
     }
+}
+
+/// A job that takes seconds, on a terminal and through a pipe.
+#[test]
+fn a_command_that_takes_long_shows_what_it_does_on_a_terminal_only() {
+    if !has("script", "bsdutils") {
+        return;
+    }
+    let program = executables::get().supervisor.to_string_lossy().into_owned();
+    let object = objects::path("peachpy/spin_peachpy.o").to_string_lossy().into_owned();
+    let words = ["run", &object, "--kernel", "playground", "iterations=600000000", "--effort", "quick"];
+    let line = format!("WEBRUNNER_CONFIG=/dev/null {program} {} >/dev/null", words.join(" "));
+    let shown = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+    let shown = String::from_utf8(shown.expect("script").stdout).expect("UTF-8");
+    assert!(shown.contains("measuring playground: "), "{shown:?}");
+    let piped = Launch::command(words).run();
+    assert_eq!((piped.code, piped.stderr.as_str()), (Some(0), ""));
+    assert!(!piped.stdout.contains("measuring"), "{piped:?}");
 }

@@ -4,9 +4,12 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::rt::System;
+use actix_web::rt::time::interval;
 use actix_web::web::Bytes;
 use webrunner_kernels::Catalogue;
 use webrunner_protocol::limits::MAX_OBJECT_BYTES;
@@ -16,12 +19,16 @@ use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::pool::{Finished, Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
+use crate::progress::Progress;
 use crate::reload::{Files, Live};
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
 use crate::request_id::RequestId;
 use crate::service::Service;
 use crate::settings::Settings;
+
+/// Time between two looks at the clock; far too rare to disturb what is measured.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Measures one object.
 pub(super) fn run(args: &RunArgs, settings: &Settings) -> Result<(), Failure> {
@@ -75,6 +82,17 @@ fn read_object(path: &Path) -> Result<Bytes, Failure> {
     Ok(bytes.into())
 }
 
+/// Shows what goes on, and for how long, until it has ended.
+async fn watched<T>(job: impl Future<Output = T>, what: &str, mut progress: Progress) -> T {
+    let (mut job, begun, mut ticks) = (pin!(job), Instant::now(), interval(TICK));
+    loop {
+        tokio::select! {
+            ended = &mut job => return ended,
+            _ = ticks.tick() => progress.say(&format!("{what}: {:.1} s", begun.elapsed().as_secs_f64())),
+        }
+    }
+}
+
 async fn measure(
     service: &Service,
     config: &PoolConfig,
@@ -82,12 +100,13 @@ async fn measure(
     object: Bytes,
     json: bool,
 ) -> Result<Vec<u8>, Failure> {
+    let mut progress = Progress::start();
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
+    progress.say("zygotes are up");
     service.open(launched);
-    let finished = service
-        .run(call.work(), object.clone(), call.examination())
-        .await
-        .map_err(|error| Failure::of(&error))?;
+    let job = service.run(call.work(), object.clone(), call.examination());
+    let finished = watched(job, &format!("measuring {}", call.kernel.full_name()), progress).await;
+    let finished = finished.map_err(|error| Failure::of(&error))?;
     let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
