@@ -202,7 +202,7 @@ fn a_command_that_takes_long_shows_what_it_does_on_a_terminal_only() {
     }
     let program = executables::get().supervisor.to_string_lossy().into_owned();
     let object = objects::path("peachpy/spin_peachpy.o").to_string_lossy().into_owned();
-    let words = ["run", &object, "--kernel", "playground", "iterations=600000000", "--effort", "quick"];
+    let words = ["run", &object, "--kernel", "playground", "iterations=450000000", "--effort", "quick"];
     let line = format!("WEBRUNNER_CONFIG=/dev/null {program} {} >/dev/null", words.join(" "));
     let shown = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
     let shown = String::from_utf8(shown.expect("script").stdout).expect("UTF-8");
