@@ -20,6 +20,10 @@ check:
 build:
     .ci/run build
 
+# Build a Debian package; needs `cargo install --locked cargo-deb`.
+package: build
+    .ci/run package
+
 # Run every test.
 test:
     .ci/run tests

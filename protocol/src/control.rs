@@ -19,6 +19,8 @@ pub enum ZygoteRequest {
         /// What it is to be ready for.
         profile: WorkerProfile,
     },
+    /// Answer [`ZygoteReport::Pong`].
+    Ping,
 }
 
 /// What a worker is made ready for before it knows its job. A worker can only be given up, never changed.
@@ -96,6 +98,8 @@ pub enum ZygoteReport {
     },
     /// A worker has ended and is reaped.
     Ended(Ended),
+    /// The zygote lives and does as it is told.
+    Pong,
 }
 
 /// The end of a worker.

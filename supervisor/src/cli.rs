@@ -1,78 +1,44 @@
-//! What the user wrote: the command line as it is, checked for form only. [`config`](crate::config) says what it means.
+//! The command line as it was written. What several commands share are settings, whose flags come from
+//! [`settings`](crate::settings); here are the commands and what only one of them takes.
 
-use std::num::NonZeroU32;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::settings::{Flags, Program, flags};
 
 use crate::options::OptionArgs;
 
 /// Runs untrusted x86-64 functions in locked-down processes and measures them.
 #[derive(Debug, Parser)]
 #[command(name = "webrunner", version, arg_required_else_help = true)]
-pub struct Cli {
-    /// What to do.
+struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve measurements over HTTP.
-    Serve(ServeArgs),
+    Serve,
     /// Measure one object here, without HTTP.
     Run(RunArgs),
     /// List the kernels with their prototypes and parameters.
-    Kernels(KernelsArgs),
+    Kernels,
     /// Ask a running service whether it is ready and its answers are right: exit code 0, or 1 with a line that says why
     SelfCheck(SelfCheckArgs),
     /// Say what isolation and measurement this host offers, and what would improve them.
     Doctor(DoctorArgs),
+    /// Print the settings in force for `serve`, and where each comes from.
+    Config,
+    /// Write manual pages, shell completions and the default configuration into a directory.
+    #[command(hide = true)]
+    Generate(GenerateArgs),
 }
 
-/// Flags of `webrunner serve`.
-#[derive(Debug, Args)]
-pub struct ServeArgs {
-    /// Address and port to listen on; any but a loopback address opens the service to others [default: 127.0.0.1:8081]
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "port")]
-    pub listen: Option<String>,
-    /// Port to listen on at 127.0.0.1
-    #[arg(short, long, value_name = "PORT")]
-    pub port: Option<u16>,
-    /// Jobs that may wait for a worker
-    #[arg(short, long, value_name = "N", default_value_t = 64)]
-    pub queue_size: usize,
-    /// Connections at a time; those beyond wait to be accepted
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub max_connections: usize,
-    /// File of those who may post jobs, a line NAME:SHA-256 for each token; everybody may if not given
-    #[arg(long, value_name = "FILE")]
-    pub tokens: Option<PathBuf>,
-    /// Jobs after which a core's zygote is renewed, with it the addresses that its workers share
-    #[arg(long, value_name = "N", default_value_t = 50_000)]
-    pub zygote_jobs: u64,
-    /// Jobs a second that one token or address may post, and as many at once; no limit if not given
-    #[arg(long, value_name = "N")]
-    pub rate_limit: Option<NonZeroU32>,
-    /// Address and port for /metrics, /livez and /readyz, apart from clients [default: those of --listen]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub metrics_listen: Option<String>,
-    /// Seconds between two self-checks, each a quick job of the service's own; 0 for none
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub self_check: u32,
-    /// File that gets one line for each request; `-` is standard output
-    #[arg(long, value_name = "FILE")]
-    pub access_log: Option<PathBuf>,
-    /// File that gets everything else there is to say [default: standard error]
-    #[arg(long, value_name = "FILE")]
-    pub error_log: Option<PathBuf>,
-    /// Where and how jobs run.
-    #[command(flatten)]
-    pub pool: PoolArgs,
-}
-
-/// Flags of `webrunner run`.
+/// What `webrunner run` takes beside settings.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Relocatable ELF object that holds the function
@@ -105,17 +71,14 @@ pub struct RunArgs {
     /// Print the full answer as JSON
     #[arg(long)]
     pub json: bool,
-    /// Where and how jobs run.
-    #[command(flatten)]
-    pub pool: PoolArgs,
 }
 
-/// Flags of `webrunner kernels`.
+/// What `webrunner generate` takes.
 #[derive(Debug, Args)]
-pub struct KernelsArgs {
-    /// Directory of kernel specifications that add to or replace those built in
-    #[arg(long, value_name = "DIR")]
-    pub kernels: Option<PathBuf>,
+pub struct GenerateArgs {
+    /// Directory to write into; made if it is not there
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 /// Flags of `webrunner self-check`.
@@ -129,7 +92,7 @@ pub struct SelfCheckArgs {
     pub timeout: u32,
 }
 
-/// Flags of `webrunner doctor`.
+/// What `webrunner doctor` takes beside settings.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Measure functions of known length as well, and hold the figures against their bounds; takes up to a minute
@@ -144,56 +107,65 @@ pub struct DoctorArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// Where and how jobs run.
-    #[command(flatten)]
-    pub pool: PoolArgs,
 }
 
-/// Where and how jobs run.
-#[derive(Debug, Clone, Args)]
-pub struct PoolArgs {
-    /// Cores to measure on, such as 1,3-5 [default: one thread of each core but the first]
-    #[arg(long, value_name = "LIST")]
-    pub cores: Option<String>,
-    /// Directory of kernel specifications that add to or replace those built in
-    #[arg(long, value_name = "DIR")]
-    pub kernels: Option<PathBuf>,
-    /// Seconds a job may take from the moment a worker has it
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub deadline: u32,
-    /// Seconds of CPU time a job may use
-    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
-    pub cpu_limit: u32,
-    /// Isolation a worker must have: `full` refuses to start if a layer is missing, `best` takes what the host allows
-    #[arg(long, value_name = "LEVEL", default_value = "best")]
-    pub isolation: String,
-    /// The worker executable [default: webrunner-worker beside this one]
-    #[arg(long, value_name = "FILE")]
-    pub worker: Option<PathBuf>,
+/// The whole command line, settings included.
+#[must_use]
+pub fn definition() -> clap::Command {
+    let commands = [
+        ("serve", Program::Serve),
+        ("config", Program::Serve),
+        ("run", Program::Run),
+        ("doctor", Program::Run),
+        ("kernels", Program::Kernels),
+    ];
+    let note = "Each setting's flag can stand in the configuration file too, without its hyphens, or in the environment, as \
+                WEBRUNNER_ and its name in capitals. Flags go over the environment, and that over the file.";
+    commands.into_iter().fold(Cli::command(), |cli, (name, program)| {
+        cli.mut_subcommand(name, |command| command.args(flags::of(program)).after_help(note))
+    })
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// clap's, which also stands for a request for help or the version.
+pub fn parse(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<(Command, Flags), clap::Error> {
+    let matches = definition().try_get_matches_from(words)?;
+    let flags = matches.subcommand().map(|(_, matches)| Flags::given(matches)).unwrap_or_default();
+    Ok((Cli::from_arg_matches(&matches)?.command, flags))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
     fn parameters_of_a_run_may_stand_before_and_after_flags() {
-        let words = ["webrunner", "run", "dot.o", "n=8", "--kernel", "sdot", "incx=2", "--json"];
-        let Command::Run(run) = Cli::parse_from(words).command else { panic!("not a run") };
+        let words = ["webrunner", "run", "dot.o", "n=8", "--kernel", "sdot", "incx=2", "--deadline", "7"];
+        let (Command::Run(run), flags) = parse(words).unwrap() else { panic!("not a run") };
         assert_eq!(run.parameters, ["n=8", "incx=2"]);
-        assert!(run.json);
+        let written: Vec<_> =
+            flags.written.iter().map(|(setting, text)| (setting.name, text.as_str())).collect();
+        assert_eq!(written, [("deadline", "7")]);
     }
 
     #[test]
     fn a_port_and_an_address_exclude_each_other() {
         let words = ["webrunner", "serve", "-p", "80", "--listen", "127.0.0.1:80"];
-        assert!(Cli::try_parse_from(words).is_err());
+        assert!(parse(words).is_err());
+    }
+
+    #[test]
+    fn a_command_takes_only_the_flags_it_has_a_use_for() {
+        assert!(parse(["webrunner", "kernels", "--listen", "127.0.0.1:80"]).is_err());
+        assert!(parse(["webrunner", "config", "--listen", "127.0.0.1:80"]).is_ok());
     }
 }

@@ -1,49 +1,35 @@
-//! What the command line means, checked once; nothing later reads flags or the environment.
+//! What the settings mean on this machine, checked once: which cores, which executable. Nothing later reads a setting.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use webrunner_protocol::control::Isolation;
 use webrunner_protocol::ids::CoreId;
 
-use crate::cli::{PoolArgs, ServeArgs};
 use crate::cores::{self, CoresError};
 use crate::events::family::CpuModel;
 use crate::events::host::HostEvents;
 use crate::pool::{LaunchError, PoolConfig, ZygoteSettings, find_executable};
 use crate::reload::Files;
-
-/// Port the old service listened on.
-pub(crate) const DEFAULT_PORT: u16 = 8081;
-
-/// Most jobs that may wait; each holds its object in memory.
-const MAX_QUEUE: usize = 4096;
-
-/// Most connections at a time; each may hold one body in memory.
-const MAX_CONNECTIONS: usize = 65_536;
-
-/// Most jobs a zygote may be left to serve.
-const MAX_ZYGOTE_JOBS: u64 = 1_000_000_000;
-
-/// Longest a job may be allowed to take, in seconds.
-const MAX_SECONDS: u32 = 3600;
+use crate::settings::{Listen, Settings};
 
 /// What to serve, and where.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Address to listen on.
-    pub listen: SocketAddr,
+    /// Where to listen, if systemd hands no socket over.
+    pub listen: Listen,
+    /// Permissions of a Unix socket.
+    pub socket_mode: u32,
+    /// How long a service that stops waits for the jobs it has.
+    pub drain_limit: Duration,
     /// Address for operators; `None` for the same as clients.
     pub metrics_listen: Option<SocketAddr>,
     /// Time between two self-checks; `None` for none.
     pub self_check: Option<Duration>,
     /// File for one line a request; `None` for no such log.
     pub access_log: Option<PathBuf>,
-    /// File for everything else; `None` for standard error.
-    pub error_log: Option<PathBuf>,
     /// What is read from files and may be read again.
     pub files: Files,
     /// Most connections at a time.
@@ -54,41 +40,22 @@ pub struct ServeConfig {
     pub pool: PoolConfig,
 }
 
-/// What is wrong with the command line.
+/// A setting that cannot be taken on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// An address to listen on is none, or has no port.
-    #[error("{flag} takes an address and a port such as 127.0.0.1:8081, got `{got}`")]
-    Listen {
-        /// The flag.
-        flag: &'static str,
-        /// What came.
-        got: String,
+    /// Cores that are no list, or not there.
+    #[error("{label}: {source}")]
+    Cores {
+        /// The setting, by where it was set.
+        label: String,
+        /// What is wrong with it.
+        source: CoresError,
     },
-    /// A number out of range.
-    #[error("{flag} takes {least} to {most}, got {got}")]
-    Range {
-        /// The flag.
-        flag: &'static str,
-        /// Least value.
-        least: u64,
-        /// Greatest value.
-        most: u64,
-        /// What came.
-        got: u64,
-    },
-    /// `--isolation` is none of its words.
-    #[error("--isolation takes full or best, got `{got}`")]
-    Isolation {
-        /// What came.
-        got: String,
-    },
-    /// `--cores` cannot be taken.
-    #[error("--cores: {0}")]
-    Cores(#[from] CoresError),
     /// The worker executable named is not there.
-    #[error("--worker: there is no file {}", path.display())]
+    #[error("{label}: there is no file {}", path.display())]
     Worker {
+        /// The setting, by where it was set.
+        label: String,
         /// Where it was looked for.
         path: PathBuf,
     },
@@ -98,84 +65,51 @@ pub enum ConfigError {
 }
 
 impl ServeConfig {
-    /// Checks the flags of `webrunner serve`.
+    /// Holds the settings of `webrunner serve` against the machine.
     ///
     /// # Errors
-    /// The first flag that cannot be taken.
-    pub fn new(args: ServeArgs) -> Result<Self, ConfigError> {
-        range("--queue-size", args.queue_size as u64, 0, MAX_QUEUE as u64)?;
-        range("--max-connections", args.max_connections as u64, 1, MAX_CONNECTIONS as u64)?;
-        range("--zygote-jobs", args.zygote_jobs, 1, MAX_ZYGOTE_JOBS)?;
-        let kernels = args.pool.kernels.clone();
-        let pool =
-            PoolConfig { jobs_per_zygote: args.zygote_jobs, ..PoolConfig::new(args.pool, args.queue_size)? };
-        range("--self-check", args.self_check.into(), 0, MAX_SECONDS.into())?;
+    /// The first that cannot be taken.
+    pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let values = &settings.values;
         Ok(Self {
-            listen: listen(args.listen.as_deref(), args.port)?,
-            metrics_listen: args.metrics_listen.map(|text| address("--metrics-listen", &text)).transpose()?,
-            self_check: (args.self_check > 0).then(|| Duration::from_secs(args.self_check.into())),
-            access_log: args.access_log,
-            error_log: args.error_log,
-            files: Files { kernels, tokens: args.tokens },
-            max_connections: args.max_connections,
-            rate_limit: args.rate_limit,
-            pool,
+            listen: values.listen.clone(),
+            socket_mode: values.socket_mode,
+            drain_limit: values.drain_limit,
+            metrics_listen: values.metrics_listen,
+            self_check: values.self_check,
+            access_log: values.access_log.clone(),
+            files: Files { kernels: values.kernels.clone(), tokens: values.tokens.clone() },
+            max_connections: values.max_connections,
+            rate_limit: values.rate_limit,
+            pool: PoolConfig::new(settings, values.queue_size)?,
         })
     }
 }
 
 impl PoolConfig {
-    /// Checks the flags about jobs.
+    /// Holds the settings about jobs against the machine.
     ///
     /// # Errors
-    /// The first flag that cannot be taken.
-    pub fn new(args: PoolArgs, queue_capacity: usize) -> Result<Self, ConfigError> {
-        range("--deadline", args.deadline.into(), 1, MAX_SECONDS.into())?;
-        range("--cpu-limit", args.cpu_limit.into(), 1, MAX_SECONDS.into())?;
-        let require = match args.isolation.as_str() {
-            "full" => Isolation::Full,
-            "best" => Isolation::Best,
-            _ => return Err(ConfigError::Isolation { got: args.isolation }),
-        };
-        let (cores, quick_cores) = job_cores(args.cores.as_deref())?;
+    /// The first that cannot be taken.
+    pub fn new(settings: &Settings, queue_capacity: usize) -> Result<Self, ConfigError> {
+        let values = &settings.values;
+        let (cores, quick_cores) = job_cores(values.cores.as_deref())
+            .map_err(|source| ConfigError::Cores { label: settings.label("cores"), source })?;
         let events = HostEvents::gather(&CpuModel::read(), cores.iter().chain(&quick_cores).copied());
-        Ok(Self {
-            cores,
-            quick_cores,
-            queue_capacity,
-            jobs_per_zygote: MAX_ZYGOTE_JOBS,
-            deadline: Duration::from_secs(args.deadline.into()),
-            zygote: ZygoteSettings {
-                executable: worker(args.worker)?,
-                require,
-                cpu_seconds: args.cpu_limit,
-                events: Arc::new(events),
-            },
-        })
+        let zygote = ZygoteSettings {
+            executable: worker(settings)?,
+            require: values.isolation,
+            cpu_seconds: values.cpu_limit,
+            events: Arc::new(events),
+        };
+        let (deadline, jobs_per_zygote) = (values.deadline, values.zygote_jobs.into());
+        Ok(Self { cores, quick_cores, queue_capacity, deadline, jobs_per_zygote, zygote })
     }
-}
-
-fn range(flag: &'static str, got: u64, least: u64, most: u64) -> Result<(), ConfigError> {
-    if (least..=most).contains(&got) { Ok(()) } else { Err(ConfigError::Range { flag, least, most, got }) }
-}
-
-/// Only this host can connect unless `--listen` names another address: a port alone, as the old program took it, does
-/// not open the service to others.
-fn listen(listen: Option<&str>, port: Option<u16>) -> Result<SocketAddr, ConfigError> {
-    match (listen, port) {
-        (Some(listen), _) => address("--listen", listen),
-        (None, Some(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
-        (None, None) => Ok((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
-    }
-}
-
-fn address(flag: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().map_err(|_| ConfigError::Listen { flag, got: text.to_owned() })
 }
 
 /// Cores for every job, and cores for quick ones besides: with no list, the first core that is left to the supervisor.
 /// An operator who names cores gets those and no other.
-fn job_cores(list: Option<&str>) -> Result<(Vec<CoreId>, Vec<CoreId>), ConfigError> {
+fn job_cores(list: Option<&str>) -> Result<(Vec<CoreId>, Vec<CoreId>), CoresError> {
     let allowed = cores::allowed()?;
     let Some(list) = list else {
         let measuring = cores::choose(&allowed, cores::siblings);
@@ -187,25 +121,22 @@ fn job_cores(list: Option<&str>) -> Result<(Vec<CoreId>, Vec<CoreId>), ConfigErr
     Ok((cores, Vec::new()))
 }
 
-fn worker(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
-    match named {
+fn worker(settings: &Settings) -> Result<PathBuf, ConfigError> {
+    match &settings.values.worker {
         None => Ok(find_executable()?),
-        Some(path) if path.is_file() => Ok(path),
-        Some(path) => Err(ConfigError::Worker { path }),
+        Some(path) if path.is_file() => Ok(path.clone()),
+        Some(path) => Err(ConfigError::Worker { label: settings.label("worker"), path: path.clone() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::cli::{Cli, Command};
 
     fn serve(flags: &[&str]) -> Result<ServeConfig, ConfigError> {
-        let words = ["webrunner", "serve", "--worker", "/proc/self/exe"].iter().chain(flags);
-        let Command::Serve(args) = Cli::parse_from(words).command else { panic!("not serve") };
-        ServeConfig::new(args)
+        let words = ["webrunner", "serve", "--config", "/dev/null", "--worker", "/proc/self/exe"];
+        let (_, flags) = crate::cli::parse(words.iter().chain(flags).copied()).unwrap();
+        ServeConfig::new(&Settings::gather(&flags, []).unwrap())
     }
 
     #[test]
@@ -223,25 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_make_no_sense_are_refused_in_one_line() {
-        for (flags, words) in [
-            (["--listen", "localhost"], "--listen takes"),
-            (["--metrics-listen", "9100"], "--metrics-listen takes"),
-            (["--self-check", "3601"], "--self-check takes 0 to 3600, got 3601"),
-            (["--queue-size", "5000"], "--queue-size takes 0 to 4096, got 5000"),
-            (["--deadline", "0"], "--deadline takes 1 to 3600, got 0"),
-            (["--isolation", "some"], "--isolation takes full or best"),
-            (["--cores", "x"], "--cores: `x` is no core number"),
-            (["--cores", "1023"], "--cores: core 1023 cannot be used"),
-        ] {
-            let error = serve(&flags).unwrap_err().to_string();
+    fn cores_that_cannot_be_used_are_refused_in_one_line() {
+        for (cores, words) in
+            [("x", "--cores: `x` is no core number"), ("1023", "--cores: core 1023 cannot be used")]
+        {
+            let error = serve(&["--cores", cores]).unwrap_err().to_string();
             assert!(error.starts_with(words) && !error.contains('\n'), "{error}");
         }
     }
 
     #[test]
     fn a_worker_that_is_not_there_stops_the_start() {
-        let error = worker(Some("/no/worker".into())).unwrap_err().to_string();
-        assert_eq!(error, "--worker: there is no file /no/worker");
+        let (_, flags) =
+            crate::cli::parse(["webrunner", "run", "x", "--kernel", "x", "--worker", "/no"]).unwrap();
+        let settings = Settings::gather(&Flags { config: Some("/dev/null".into()), ..flags }, []).unwrap();
+        assert_eq!(worker(&settings).unwrap_err().to_string(), "--worker: there is no file /no");
     }
+
+    use crate::settings::Flags;
 }

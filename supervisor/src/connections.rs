@@ -9,12 +9,12 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Extensions;
-use actix_web::rt::net::TcpStream;
+use actix_web::rt::net::{TcpStream, UnixStream};
 use rustix::net::{Shutdown, shutdown};
 
 /// Longest a connection may be without a request.
@@ -43,12 +43,17 @@ pub struct Busy(Rc<Connection>);
 
 /// Notes a new connection; to be given to actix as its `on_connect`.
 pub fn on_connect(stream: &dyn Any, data: &mut Extensions) {
-    let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
+    let Some(stream) = descriptor(stream) else { return };
     // Without a second descriptor there is no way to close it from here; actix's own limits still hold.
-    let Ok(socket) = stream.as_fd().try_clone_to_owned() else { return };
+    let Ok(socket) = stream.try_clone_to_owned() else { return };
     let connection = Rc::new(Connection { socket, busy: Cell::new(0), idle_since: Cell::new(None) });
     CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
     data.insert(connection);
+}
+
+fn descriptor(stream: &dyn Any) -> Option<BorrowedFd<'_>> {
+    let tcp = stream.downcast_ref::<TcpStream>().map(AsFd::as_fd);
+    tcp.or_else(|| stream.downcast_ref::<UnixStream>().map(AsFd::as_fd))
 }
 
 impl Connection {
@@ -69,6 +74,15 @@ impl Drop for Busy {
         self.0.busy.set(self.0.busy.get() - 1);
         self.0.idle_since.set(Some(Instant::now()));
     }
+}
+
+/// Whether every connection has had a request, and has had no other for `rest`. One that was accepted and has yet to say
+/// what it wants would lose its request if it were closed now.
+#[must_use]
+pub fn are_quiet(rest: Duration) -> bool {
+    CONNECTIONS.with_borrow(|connections| {
+        connections.iter().filter_map(Weak::upgrade).all(|connection| connection.is_idle_for(rest))
+    })
 }
 
 /// Sweeps for ever.
@@ -138,6 +152,16 @@ mod tests {
         assert_is_open(&client);
         drop(busy);
         assert!(connection.is_idle_for(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_connection_is_quiet_once_it_has_had_what_it_came_for() {
+        let (_client, connection) = connected();
+        assert!(!are_quiet(Duration::ZERO));
+        let busy = connection.begin();
+        assert!(!are_quiet(Duration::ZERO));
+        drop(busy);
+        assert!(are_quiet(Duration::ZERO) && !are_quiet(IDLE_LIMIT));
     }
 
     #[test]

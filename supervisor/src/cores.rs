@@ -98,19 +98,21 @@ pub fn siblings(core: CoreId) -> Vec<CoreId> {
     fs::read_to_string(path).ok().and_then(|list| parse(list.trim()).ok()).unwrap_or_else(|| vec![core])
 }
 
-/// Moves this thread, and those it will start, off the cores that jobs are measured on, if any other is left.
+/// Moves this thread, and those it will start, off the cores that jobs are measured on, if any other is left; gives
+/// whether one is.
 ///
 /// # Errors
 /// [`CoresError::Affinity`].
-pub fn leave_to_jobs(jobs: &[CoreId]) -> Result<(), CoresError> {
+pub fn leave_to_jobs(jobs: &[CoreId]) -> Result<bool, CoresError> {
     let mut set = CpuSet::new();
     for core in allowed()?.iter().filter(|core| !jobs.contains(core)) {
         set.set(core.0 as usize);
     }
     if set.count() == 0 {
-        return Ok(());
+        return Ok(false);
     }
-    sched_setaffinity(None, &set).map_err(|error| CoresError::Affinity { reason: error.to_string() })
+    let moved = sched_setaffinity(None, &set);
+    moved.map(|()| true).map_err(|error| CoresError::Affinity { reason: error.to_string() })
 }
 
 /// Moves this thread to one core.

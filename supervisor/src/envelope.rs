@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 
@@ -18,7 +18,8 @@ use crate::problem::Problem;
 use crate::request_id::{self, RequestId};
 use crate::routes::Route;
 use crate::service::Service;
-use crate::telemetry::Access;
+use crate::telemetry::{Access, Job, RequestLine};
+use crate::trace_context::{self, TraceContext};
 
 /// Longest request target taken, in bytes.
 const MAX_URI_BYTES: usize = 8 << 10;
@@ -46,19 +47,38 @@ pub async fn envelope<B: MessageBody>(
     let _busy = request.conn_data::<Rc<Connection>>().map(Connection::begin);
     let _in_flight = request.app_data::<web::Data<Service>>().map(|service| service.metrics.http.begin());
     let id = client_id(&request).unwrap_or_else(RequestId::fresh);
+    let trace = client_trace(&request);
     request.extensions_mut().insert(id.clone());
     let mut response = match short_cut(&request) {
         // Not `into_response`, which forgets the problem.
         Some(response) => ServiceResponse::new(request.into_parts().0, response).map_into_right_body(),
         None => next.call(request).await?.map_into_left_body(),
     };
-    add_headers(response.headers_mut(), &id);
-    record(&response, &id, started);
+    add_headers(response.headers_mut(), &id, trace.as_ref());
+    let service = response.request().app_data::<web::Data<Service>>().cloned();
+    if let Some(service) = service {
+        if service.is_stopping() {
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        }
+        record(&service, &response, &Ids { id: &id, trace: trace.as_ref() }, started.elapsed());
+    }
     Ok(response)
+}
+
+/// What a request is called by.
+struct Ids<'a> {
+    id: &'a RequestId,
+    trace: Option<&'a TraceContext>,
 }
 
 fn client_id(request: &ServiceRequest) -> Option<RequestId> {
     RequestId::from_client(request.headers().get(request_id::HEADER)?.as_bytes())
+}
+
+fn client_trace(request: &ServiceRequest) -> Option<TraceContext> {
+    let mut headers = request.headers().get_all(trace_context::HEADER);
+    let only = headers.next()?;
+    if headers.next().is_some() { None } else { TraceContext::from_client(only.as_bytes()) }
 }
 
 /// Answers that need no route.
@@ -78,50 +98,56 @@ fn preflight() -> HttpResponse {
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, OPTIONS"))
         .insert_header((
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Accept, Authorization, Cache-Control, Content-Type, DNT, If-Modified-Since, Keep-Alive, User-Agent, X-Request-Id, \
-             X-Requested-With",
+            "Accept, Authorization, Cache-Control, Content-Type, DNT, If-Modified-Since, Keep-Alive, Traceparent, \
+             User-Agent, X-Request-Id, X-Requested-With",
         ))
         .insert_header((header::ACCESS_CONTROL_MAX_AGE, "1728000"))
         .finish()
 }
 
-fn add_headers(headers: &mut HeaderMap, id: &RequestId) {
+fn add_headers(headers: &mut HeaderMap, id: &RequestId, trace: Option<&TraceContext>) {
     let fixed = HeaderValue::from_static;
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        fixed("Retry-After, X-Correctness, X-Integrity, X-Request-Id"),
+        fixed("Retry-After, X-Correctness, X-Integrity, Traceparent, X-Request-Id"),
     );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     // An id is visible ASCII, which every header may hold.
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(HeaderName::from_static(request_id::HEADER), id);
     }
+    if let Some(Ok(trace)) = trace.map(|trace| HeaderValue::try_from(trace.header())) {
+        headers.insert(HeaderName::from_static(trace_context::HEADER), trace);
+    }
 }
 
-fn record<B>(response: &ServiceResponse<B>, id: &RequestId, started: Instant) {
+fn record<B>(service: &Service, response: &ServiceResponse<B>, ids: &Ids<'_>, took: Duration) {
     let request = response.request();
-    let Some(service) = request.app_data::<web::Data<Service>>() else { return };
     let (status, http) = (response.status(), &service.metrics.http);
     let route = request.app_data::<Route>().copied().unwrap_or_default();
-    http.answered(route, request.method(), status, started.elapsed());
+    http.answered(route, request.method(), status, took);
     let problem = response.response().error().and_then(Error::as_error::<Problem>);
     if let Some(problem) = problem {
         http.refused(problem.kind());
     }
-    let Some(log) = &service.access_log else { return };
     let extensions = request.extensions();
     let job = extensions.get::<JobRecord>();
-    log.write(&Access {
-        id: id.as_str(),
+    let line = RequestLine {
+        id: ids.id.as_str(),
+        trace: ids.trace,
         peer: request.peer_addr(),
         client: job.and_then(|job| job.client.as_deref()),
         method: request.method().as_str(),
         path: request.path(),
+        machine: request.match_info().get("machine"),
         status: status.as_u16(),
-        kernel: job.map(|job| job.kernel.as_str()),
         outcome: problem.map_or("ok", |problem| problem.kind().slug()),
-        took: started.elapsed(),
-        job: job.and_then(|job| job.times),
-    });
+        took,
+        job: job.map(|job| Job { kernel: &job.kernel, times: job.times }),
+    };
+    line.write();
+    if let Some(log) = &service.access_log {
+        log.write(&Access::from(&line));
+    }
 }

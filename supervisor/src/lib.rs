@@ -5,16 +5,18 @@
 //!
 //! # Layout
 //!
-//! - [`cli`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
-//! - [`startup`], [`service`], [`routes`], [`envelope`]: the HTTP service.
+//! - [`cli`], [`settings`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
+//! - [`startup`], [`listener`], [`service`], [`routes`], [`envelope`]: the HTTP service.
+//! - [`signals`], [`drain`], [`upkeep`], [`systemd`]: its life.
 //! - [`request`], [`options`], [`catalogue`], [`negotiate`]: from a query to a job.
 //! - [`events`]: hardware events by name, and how the kernel is asked for them.
 //! - [`pool`]: slots, zygotes, the queue. [`repeat`]: a job that is run twice.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
-//! - [`doctor`]: what this host offers, and whether known functions measure right on it; [`progress`]: how far it has come.
-//! - [`metrics`], [`telemetry`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
+//! - [`doctor`]: what this host offers, and whether known functions measure right on it; [`progress`]: how far a command
+//!   has come.
+//! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
 //! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
@@ -29,11 +31,13 @@ pub mod connections;
 pub mod cores;
 pub mod descriptors;
 pub mod doctor;
+pub mod drain;
 pub mod envelope;
 pub mod events;
 pub mod fault;
 pub mod http_client;
 pub mod integrity;
+pub mod listener;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;
@@ -51,7 +55,12 @@ pub mod request_id;
 pub mod routes;
 pub mod self_check;
 pub mod service;
+pub mod settings;
+pub mod signals;
 pub mod startup;
 pub mod summary;
+pub mod systemd;
 pub mod telemetry;
 pub mod tokens;
+pub mod trace_context;
+pub mod upkeep;

@@ -1,9 +1,11 @@
 //! What every handler needs, in one place; lives on the one worker thread and is never shared with another.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::machine::Machine;
 use crate::metrics::{Metrics, Now};
@@ -31,6 +33,10 @@ pub struct Service {
     verdict: RefCell<Verdict>,
     /// Empty until the pool has started.
     pool: OnceCell<Pool>,
+    /// Whether the service is to stop once open connections have had what they came for.
+    stopping: Cell<bool>,
+    /// Becomes true when jobs that are left are to be given up.
+    cut_off: watch::Sender<bool>,
 }
 
 impl Service {
@@ -46,6 +52,8 @@ impl Service {
             rate_limit: None,
             verdict: RefCell::default(),
             pool: OnceCell::new(),
+            stopping: Cell::new(false),
+            cut_off: watch::Sender::new(false),
         }
     }
 
@@ -63,7 +71,8 @@ impl Service {
     /// [`Problem::NotReady`] with every reason.
     pub fn ready(&self) -> Result<(), Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        let mut reasons: Vec<_> = pool.ready().err().into_iter().collect();
+        let is_stopping = self.stopping.get().then(|| "the service is stopping".to_owned());
+        let mut reasons: Vec<_> = is_stopping.or_else(|| pool.ready().err()).into_iter().collect();
         if let Verdict::Failed { reason } = &*self.verdict.borrow() {
             reasons.push(format!("the self-check failed: {reason}"));
         }
@@ -112,7 +121,41 @@ impl Service {
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
     pub async fn run(&self, order: Order) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(order).await?)
+        let mut cut_off = self.cut_off.subscribe();
+        tokio::select! {
+            biased;
+            finished = pool.run(order) => Ok(finished?),
+            _ = cut_off.wait_for(|cut_off| *cut_off) => Err(Problem::Draining),
+        }
+    }
+
+    /// Asks zygotes that were not heard of lately whether they answer.
+    pub fn ask_zygotes(&self) {
+        if let Some(pool) = self.pool.get() {
+            pool.ask_zygotes();
+        }
+    }
+
+    /// Whether the zygotes there are have answered within `limit`, and jobs can be measured.
+    #[must_use]
+    pub fn zygotes_answer(&self, limit: Duration) -> bool {
+        self.pool.get().is_some_and(|pool| pool.zygotes_answer(limit))
+    }
+
+    /// From now on not ready, and every connection is closed after the request it has.
+    pub fn begin_to_stop(&self) {
+        self.stopping.set(true);
+    }
+
+    /// Whether the service is to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Gives up the jobs that are left: their clients are told to come back.
+    pub fn cut_off(&self) {
+        self.cut_off.send_replace(true);
     }
 
     /// What the pool is; nothing until it has started.

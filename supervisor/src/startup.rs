@@ -1,11 +1,10 @@
-//! Builds the service and runs it: listener and shutdown come from the caller, so tests can bring their own.
+//! Builds the service and runs it: sockets, zygotes and signals come from the caller.
 //!
 //! One actix worker thread serves everything and owns the pool: handlers and pool share a thread, so they share state
 //! without locks. Zygotes are up before anything is promised to a client: a host that cannot run jobs is not served from.
 
-use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,11 +13,13 @@ use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::ServeConfig;
 use crate::connections;
+use crate::drain::{self, drain};
 use crate::envelope::envelope;
+use crate::listener::{Listener, Listeners};
 use crate::machine::Machine;
 use crate::operators;
 use crate::pool::Launched;
@@ -27,10 +28,9 @@ use crate::reload::Live;
 use crate::routes;
 use crate::self_check;
 use crate::service::Service;
+use crate::signals::{Signals, Wish};
 use crate::telemetry::AccessLog;
-
-/// Connections the kernel completes ahead of us.
-const BACKLOG: i32 = 1024;
+use crate::upkeep;
 
 /// Longest the head of a connection's first request may take.
 pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(3);
@@ -38,104 +38,101 @@ pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(3);
 /// Longest a connection may be silent between requests.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// How much longer than the deadline of a job a shutdown may take.
-const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
-
 /// Why the service could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}; choose another with {flag}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The flag that names it.
-        flag: &'static str,
-        /// Why.
-        source: io::Error,
-    },
     /// The access log cannot be opened.
-    #[error("cannot open the access log")]
+    #[error("cannot open the access log; choose another with --access-log")]
     AccessLog(#[source] io::Error),
     /// The HTTP server failed.
     #[error("cannot serve")]
     Serve(#[source] io::Error),
+    /// A second signal came before the jobs in flight had ended.
+    #[error("stopped at once by a second {signal}; jobs in flight are lost")]
+    CutShort {
+        /// The signal's name.
+        signal: &'static str,
+    },
 }
 
-/// Binds an address to listen on, which this flag names.
-///
-/// # Errors
-/// [`StartupError::Listen`].
-pub fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartupError> {
-    let failed = |source| StartupError::Listen { address, flag, source };
-    let listener = TcpListener::bind(address).map_err(failed)?;
-    rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    Ok(listener)
+/// What the signals' task asks of the thread that serves.
+#[derive(Debug, Clone)]
+struct Orders {
+    stop: watch::Receiver<bool>,
+    reload: watch::Receiver<()>,
+    /// Hears that nobody waits for an answer any more.
+    drained: mpsc::UnboundedSender<()>,
 }
 
-/// Serves until `shutdown` resolves; operators have a listener of their own or the clients'. Then finishes the jobs in flight.
+/// Serves until a signal says stop, then finishes what was accepted.
 ///
 /// # Errors
 /// Whatever kept the service from starting or going on.
 pub async fn serve(
-    listener: TcpListener,
-    operators: Option<TcpListener>,
+    listeners: Listeners,
     config: ServeConfig,
     live: Arc<Live>,
     launched: Launched,
-    shutdown: impl Future<Output = ()>,
+    mut signals: Signals,
 ) -> Result<(), StartupError> {
     // Opened here once to fail early; each worker thread, of which there is one, opens its own.
     config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
     let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
     let max_connections = config.max_connections;
-    let (stop, mut stopped) = watch::channel(false);
-    let address = listener.local_addr().map_err(StartupError::Serve)?;
-    let shutdown_limit = config.pool.deadline + SHUTDOWN_MARGIN;
-
-    let worker_stop = stop.clone();
+    let (stop, reload) = (watch::Sender::new(false), watch::Sender::new(()));
+    let (drained, mut is_drained) = mpsc::unbounded_channel();
+    let orders = Orders { stop: stop.subscribe(), reload: reload.subscribe(), drained };
     // The factory runs once on the one worker thread; should actix start that thread anew, its zygotes are gone with it.
+    let operators = listeners.operators;
     let routes = if operators.is_some() { routes::configure_clients } else { routes::configure };
-    let operators_address = operators.as_ref().and_then(|listener| listener.local_addr().ok());
+    if let Some(Ok(address)) = operators.as_ref().map(TcpListener::local_addr) {
+        tracing::info!(%address, "metrics and health for operators");
+    }
     let once = Arc::new(Mutex::new((Some(launched), operators)));
     let app = move || {
         let (launched, operators) = take(&once);
-        let service = open_service(&config, &live, &machine, launched, &worker_stop);
+        let service = open_service(&config, &live, &machine, launched, &orders);
         if let Some(operators) = operators {
             actix_web::rt::spawn(operators::serve(operators, service.clone()));
         }
         App::new().app_data(service).configure(routes).wrap(from_fn(envelope))
     };
-    let server = HttpServer::new(app)
+    let mut server = HttpServer::new(app)
         .workers(1)
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(HEAD_LIMIT)
         .h1_allow_half_closed(false)
         .max_connections(max_connections)
         .on_connect(connections::on_connect)
-        .shutdown_timeout(shutdown_limit.as_secs())
-        .shutdown_signal(async move {
-            // An error means that the sender is gone, and everything with it.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        })
-        .listen(listener)
-        .map_err(StartupError::Serve)?
-        .run();
-    if let Some(address) = operators_address {
-        tracing::info!(%address, "metrics and health for operators");
-    }
-    tracing::info!(%address, "listening");
-
-    let mut server = pin!(server);
-    let ended = tokio::select! {
-        ended = &mut server => ended,
-        () = shutdown => {
-            stop.send_replace(true);
-            server.await
+        .shutdown_timeout(drain::LAST_WORDS.as_secs())
+        .disable_signals();
+    for socket in listeners.sockets {
+        tracing::info!(address = %socket.address(), "listening");
+        server = match socket {
+            Listener::Tcp(socket) => server.listen(socket),
+            Listener::Unix(socket) => server.listen_uds(socket),
         }
-    };
-    ended.map_err(StartupError::Serve)
+        .map_err(StartupError::Serve)?;
+    }
+    let server = server.run();
+    let handle = server.handle();
+    let mut server = pin!(server);
+    loop {
+        tokio::select! {
+            ended = &mut server => return ended.map_err(StartupError::Serve),
+            Some(()) = is_drained.recv() => drop(handle.stop(true)),
+            wish = signals.next() => match wish {
+                Wish::Reload => drop(reload.send_replace(())),
+                Wish::Stop(signal) if *stop.borrow() => return Err(StartupError::CutShort { signal }),
+                Wish::Stop(signal) => {
+                    tracing::info!("{signal}: stopping once the jobs in flight have ended");
+                    // Both are sent at once; waiting for them here would keep the server from hearing them.
+                    drop(handle.pause());
+                    stop.send_replace(true);
+                }
+            },
+        }
+    }
 }
 
 /// What only the first call of the factory gets.
@@ -152,7 +149,7 @@ fn open_service(
     live: &Arc<Live>,
     machine: &Machine,
     launched: Option<Launched>,
-    stop: &watch::Sender<bool>,
+    orders: &Orders,
 ) -> Data<Service> {
     let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
     let mut service = Service::new(Arc::clone(live), machine.clone(), access_log);
@@ -166,13 +163,20 @@ fn open_service(
     if let Some(interval) = config.self_check {
         actix_web::rt::spawn(self_check::watch(service.clone(), interval));
     }
-    actix_web::rt::spawn(drain(service.clone(), config.pool.deadline + SHUTDOWN_MARGIN, stop.subscribe()));
+    actix_web::rt::spawn(upkeep::announce(service.clone()));
+    actix_web::rt::spawn(upkeep::feed_watchdog(service.clone()));
+    actix_web::rt::spawn(upkeep::reload_when_told(service.clone(), orders.reload.clone()));
+    actix_web::rt::spawn(stop_when_told(service.clone(), config.drain_limit, orders.clone()));
     service
 }
 
-/// Drains the pool when the service is to stop.
-async fn drain(service: Data<Service>, limit: Duration, mut stop: watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_ok() {
-        service.drain(limit).await;
+/// Finishes what was accepted when the service is to stop, then says so.
+async fn stop_when_told(service: Data<Service>, limit: Duration, mut orders: Orders) {
+    if orders.stop.wait_for(|stop| *stop).await.is_ok() {
+        crate::systemd::stopping();
+        service.begin_to_stop();
+        drain(&service, limit).await;
+        // Nobody is left to hear it once the server has ended.
+        let _ = orders.drained.send(());
     }
 }

@@ -14,6 +14,7 @@
 //! - [`objects`]: the committed objects, and the table that describes them.
 //! - [`processes`]: what `/proc` tells of the service's processes.
 //! - [`soak`]: a mixed run of them all, and what is left of it.
+//! - [`systemd`]: the manager's side of its protocols.
 //! - [`wait`]: waiting for what must come about, without guessing how long it takes.
 #![forbid(unsafe_code)]
 
@@ -26,4 +27,5 @@ pub mod processes;
 pub mod prometheus;
 pub mod service;
 pub mod soak;
+pub mod systemd;
 pub mod wait;

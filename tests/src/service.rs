@@ -69,7 +69,11 @@ impl Launch {
 
     fn spawn(&self) -> Child {
         let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]).envs(self.environment.iter().cloned()).env_remove("RUST_LOG");
+        command.args(&self.words[1..]);
+        // No file of this host, and a log that a test can read; a test may ask for something else.
+        command.env("WEBRUNNER_CONFIG", "/dev/null").env("WEBRUNNER_LOG_FORMAT", "human");
+        command.env("WEBRUNNER_LOG_FILTER", "info,request=off");
+        command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.words))
     }
@@ -80,12 +84,36 @@ impl Launch {
     /// If it ends instead.
     #[must_use]
     pub fn start(&self) -> Service {
+        self.start_when("the service listens", |log| log.address("listening"))
+    }
+
+    /// Starts a service that listens at no address, and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    #[must_use]
+    pub fn start_elsewhere(&self) -> Service {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.start_when("the service is ready", |log| log.text().contains("ready").then_some(nowhere))
+    }
+
+    /// Starts a service whose log goes somewhere else, and waits until it has said something there.
+    ///
+    /// # Panics
+    /// If it ends instead.
+    #[must_use]
+    pub fn start_when_said(&self, what: &str, said: impl Fn() -> bool) -> Service {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.start_when(what, |_| said().then_some(nowhere))
+    }
+
+    fn start_when(&self, what: &str, address: impl Fn(&Log) -> Option<SocketAddr>) -> Service {
         let mut child = self.spawn();
         let log = Log::follow(child.stderr.take().expect("a pipe"));
-        let address = wait::until_some("the service listens", || {
+        let address = wait::until_some(what, || {
             let ended = child.try_wait().expect("a child to wait for");
             assert!(ended.is_none(), "the service ended at once: {ended:?}\n{}", log.text());
-            log.address("listening")
+            address(&log)
         });
         Service { child, address, log }
     }
@@ -124,15 +152,17 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// What it said about its failure: one line, after the program's name.
+    /// What it said about its failure: one line, after the program's name. The log may have said before that it starts.
     ///
     /// # Panics
     /// If it said more, or nothing.
     #[must_use]
     pub fn complaint(&self) -> &str {
-        let line = self.stderr.strip_suffix('\n').unwrap_or_default();
-        let line = line.strip_prefix("webrunner: ").unwrap_or_else(|| panic!("no complaint: {self:?}"));
-        assert!(!line.contains('\n') && self.stdout.is_empty(), "more than one line: {self:?}");
+        let is_log = |line: &&str| line.contains(" INFO starting ");
+        let mut lines = self.stderr.lines().filter(|line| !is_log(line));
+        let line = lines.next().and_then(|line| line.strip_prefix("webrunner: "));
+        let line = line.unwrap_or_else(|| panic!("no complaint: {self:?}"));
+        assert!(lines.next().is_none() && self.stdout.is_empty(), "more than one line: {self:?}");
         line
     }
 }
@@ -176,6 +206,9 @@ impl Log {
     fn address(&self, words: &str) -> Option<SocketAddr> {
         let text = self.text();
         let line = text.lines().find(|line| line.contains(words))?;
+        if let Ok(line) = serde_json::from_str::<Value>(line) {
+            return line["address"].as_str()?.parse().ok();
+        }
         line.split("address=").nth(1)?.split(' ').next()?.parse().ok()
     }
 }

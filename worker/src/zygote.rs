@@ -104,7 +104,9 @@ fn receive_config() -> Result<ZygoteConfig, String> {
         .map_err(|errno| format!("cannot read the configuration: {errno:?}"))?;
     match codec::decode(&buffer[..len]) {
         Ok(ZygoteRequest::Configure(config)) => check_version(config),
-        Ok(ZygoteRequest::Fork { .. }) => Err("a request came before the configuration".into()),
+        Ok(ZygoteRequest::Fork { .. } | ZygoteRequest::Ping) => {
+            Err("a request came before the configuration".into())
+        }
         Err(_) => Err(format!(
             "the configuration cannot be decoded; are webrunner and webrunner-worker {} of one build?",
             env!("CARGO_PKG_VERSION")
@@ -193,6 +195,7 @@ fn obey(children: &mut Children, unreported: &mut Option<Ended>, request: &[u8])
             let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(&kind) };
             note_fork(children, unreported, worker, forked);
         }
+        Ok(ZygoteRequest::Ping) => report(&ZygoteReport::Pong, None),
         // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
         Ok(ZygoteRequest::Configure(_)) | Err(_) => sys::exit(EXIT_UNABLE),
     }

@@ -1,13 +1,12 @@
 //! `webrunner doctor`: examines this host, measures known functions if asked to, and ends with 0 only if all holds.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use actix_web::rt::System;
 use webrunner_kernels::Catalogue;
 use webrunner_protocol::control::Isolation;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::cli::DoctorArgs;
 use crate::cores;
 use crate::doctor::acceptance::{self, Row};
@@ -16,10 +15,11 @@ use crate::machine::Machine;
 use crate::pool::{Launched, PoolConfig};
 use crate::reload::Live;
 use crate::service::Service;
+use crate::settings::Settings;
 
 /// Examines the host.
-pub(super) fn doctor(args: DoctorArgs) -> Result<(), Failure> {
-    let mut config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool, 1)? };
+pub(super) fn doctor(args: &DoctorArgs, settings: &Settings) -> Result<(), Failure> {
+    let mut config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(settings, 1)? };
     // What is missing is to be reported, not to keep everything else from being looked at.
     config.zygote.require = Isolation::Best;
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
@@ -37,7 +37,7 @@ pub(super) fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     };
     let report = Report { findings, rows, failing };
     let text = if args.json { format!("{:#}\n", report.json()) } else { report.text() };
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::of(&error))?;
+    print(text)?;
     if report.holds() { Ok(()) } else { Err(Failure::Other(report.conclusion())) }
 }
 

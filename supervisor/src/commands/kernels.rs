@@ -1,21 +1,19 @@
 //! `webrunner kernels`: the catalogue, for people.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use webrunner_kernels::Kernel;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::catalogue;
-use crate::cli::KernelsArgs;
+use crate::settings::Settings;
 
 /// Prints every kernel.
-pub(super) fn kernels(args: &KernelsArgs) -> Result<(), Failure> {
-    let catalogue = catalogue::load(args.kernels.as_deref()).map_err(|error| Failure::of(&error))?;
+pub(super) fn kernels(settings: &Settings) -> Result<(), Failure> {
+    let catalogue =
+        catalogue::load(settings.values.kernels.as_deref()).map_err(|error| Failure::of(&error))?;
     let text: Vec<String> = catalogue.iter().map(describe).collect();
-    // A reader such as `head` may leave before the end.
-    let _ = std::io::stdout().write_all(text.join("\n").as_bytes());
-    Ok(())
+    print(text.join("\n"))
 }
 
 fn describe(kernel: &Kernel) -> String {

@@ -1,6 +1,8 @@
 //! What each command of the program does, and how it ends: 0, 1 for what went wrong, 2 for a wrong command line.
 
+mod config;
 mod doctor;
+mod generate;
 mod kernels;
 mod run;
 mod self_check;
@@ -8,13 +10,14 @@ mod serve;
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Command};
 use crate::config::ConfigError;
+use crate::settings::{Flags, Settings, SettingsError};
 
 /// Why a command ended without success.
 #[derive(Debug)]
@@ -35,8 +38,17 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         match error {
+            ConfigError::Cores { .. } => Self::Usage(error.to_string()),
             ConfigError::Worker { .. } | ConfigError::NoWorker(_) => Self::Other(error.to_string()),
-            _ => Self::Usage(error.to_string()),
+        }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Unreadable { .. } => Self::of(&error),
+            _ => Self::Usage(chain(&error)),
         }
     }
 }
@@ -44,27 +56,38 @@ impl From<ConfigError> for Failure {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = parse(std::env::args_os()).and_then(|command| match command {
-        None => Ok(()),
-        Some(Command::Serve(args)) => serve::serve(args),
-        Some(Command::Run(args)) => run::run(&args),
-        Some(Command::Kernels(args)) => kernels::kernels(&args),
-        Some(Command::SelfCheck(args)) => self_check::self_check(&args),
-        Some(Command::Doctor(args)) => doctor::doctor(args),
-    });
-    let (code, message) = match result {
+    let (code, message) = match parse(std::env::args_os()).and_then(dispatch) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => (2, message),
         Err(Failure::Other(message)) => (1, message),
     };
-    eprintln!("webrunner: {message}");
+    // Not eprintln, which panics where standard error is a full disk; there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "webrunner: {message}");
     ExitCode::from(code)
 }
 
+fn dispatch(parsed: Option<(Command, Flags)>) -> Result<(), Failure> {
+    let Some((command, flags)) = parsed else { return Ok(()) };
+    if let Command::Generate(args) = &command {
+        return generate::generate(args);
+    }
+    // The one place that reads the environment; what systemd says there is for sd-notify to read.
+    let settings = Settings::gather(&flags, std::env::vars_os())?;
+    match command {
+        Command::Serve => serve::serve(&settings),
+        Command::Run(args) => run::run(&args, &settings),
+        Command::Kernels => kernels::kernels(&settings),
+        Command::SelfCheck(args) => self_check::self_check(&args),
+        Command::Doctor(args) => doctor::doctor(&args, &settings),
+        Command::Config => config::config(&settings),
+        Command::Generate(_) => Ok(()),
+    }
+}
+
 /// Reads the command line; `None` if it asked for help or the version, which is then printed.
-fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<Command>, Failure> {
-    match Cli::try_parse_from(words) {
-        Ok(cli) => Ok(Some(cli.command)),
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<(Command, Flags)>, Failure> {
+    match cli::parse(words) {
+        Ok(parsed) => Ok(Some(parsed)),
         Err(error)
             if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
         {
@@ -73,6 +96,17 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Option<Command>, F
             if error.use_stderr() { Err(Failure::Usage("choose a command".into())) } else { Ok(None) }
         }
         Err(error) => Err(Failure::Usage(usage_line(&error.to_string()))),
+    }
+}
+
+/// Writes what a command has to say to standard output. A reader such as `head` may leave before the end.
+fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Other(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -97,9 +131,8 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
+    use crate::cores::CoresError;
     use crate::pool::LaunchError;
 
     #[derive(Debug, thiserror::Error)]
@@ -133,11 +166,12 @@ mod tests {
 
     #[test]
     fn a_missing_worker_is_no_fault_of_the_command_line() {
-        let named = ConfigError::Worker { path: "/x".into() };
+        let named = ConfigError::Worker { label: "--worker".into(), path: "/x".into() };
         assert!(matches!(Failure::from(named), Failure::Other(_)));
         let found_nowhere = LaunchError::NoExecutable { looked: Vec::new() };
         assert!(matches!(Failure::from(ConfigError::from(found_nowhere)), Failure::Other(_)));
-        let wrong = ConfigError::Isolation { got: "x".into() };
+        let source = CoresError::Item { item: "x".into() };
+        let wrong = ConfigError::Cores { label: "--cores".into(), source };
         assert!(matches!(Failure::from(wrong), Failure::Usage(_)));
     }
 }

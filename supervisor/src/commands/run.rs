@@ -2,40 +2,49 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::rt::System;
+use actix_web::rt::time::interval;
 use actix_web::web::Bytes;
 use webrunner_protocol::limits::MAX_OBJECT_BYTES;
 
-use super::Failure;
-use crate::catalogue;
+use super::{Failure, print};
 use crate::cli::RunArgs;
 use crate::machine::Machine;
 use crate::pool::{Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
-use crate::reload::Live;
+use crate::progress::Progress;
+use crate::reload::{Files, Live};
 use crate::render::{self, Report};
 use crate::repeat::{self, Measured};
 use crate::request::{Call, RunRequest, parse_effort, parse_switch};
 use crate::request_id::RequestId;
 use crate::service::Service;
+use crate::settings::Settings;
+
+/// Time between two looks at the clock; far too rare to disturb what is measured.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Measures one object.
-pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let catalogue = catalogue::load(args.pool.kernels.as_deref()).map_err(|error| Failure::of(&error))?;
+pub(super) fn run(args: &RunArgs, settings: &Settings) -> Result<(), Failure> {
+    let files = Files { kernels: settings.values.kernels.clone(), tokens: None };
+    let live = Arc::new(Live::load(files).map_err(|error| Failure::of(&error))?);
+    let state = live.state();
     let request = request(args)?;
-    let mut call = request.resolve(&catalogue).map_err(|problem| refusal(&problem))?;
+    let mut call = request.resolve(&state.catalogue).map_err(|problem| refusal(&problem))?;
     let object = read_object(&args.object)?;
     // One job needs no second place to run.
-    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool.clone(), 1)? };
+    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(settings, 1)? };
     call.events = request.selection(&config.zygote.events).map_err(|problem| refusal(&problem))?;
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
-    let service = Service::new(Arc::new(Live::fixed(catalogue.clone())), machine, None);
+    let service = Service::new(Arc::clone(&live), machine, None);
     let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;
-    std::io::stdout().write_all(&text).map_err(|error| Failure::of(&error))
+    print(text)
 }
 
 fn request(args: &RunArgs) -> Result<RunRequest<'_>, Failure> {
@@ -93,6 +102,17 @@ fn read_object(path: &Path) -> Result<Bytes, Failure> {
     Ok(bytes.into())
 }
 
+/// Shows what goes on, and for how long, until it has ended.
+async fn watched<T>(job: impl Future<Output = T>, what: &str, mut progress: Progress) -> T {
+    let (mut job, begun, mut ticks) = (pin!(job), Instant::now(), interval(TICK));
+    loop {
+        tokio::select! {
+            ended = &mut job => return ended,
+            _ = ticks.tick() => progress.say(&format!("{what}: {:.1} s", begun.elapsed().as_secs_f64())),
+        }
+    }
+}
+
 async fn measure(
     service: &Service,
     config: &PoolConfig,
@@ -100,10 +120,13 @@ async fn measure(
     object: Bytes,
     json: bool,
 ) -> Result<Vec<u8>, Failure> {
+    let mut progress = Progress::start();
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
+    progress.say("zygotes are up");
     service.open(launched);
-    let Measured { measurement, run } =
-        repeat::measure(service, call, &object, |_| ()).await.map_err(|problem| Failure::of(&problem))?;
+    let job = repeat::measure(service, call, &object, |_| ());
+    let measured = watched(job, &format!("measuring {}", call.kernel.full_name()), progress).await;
+    let Measured { measurement, run } = measured.map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
         id: id.as_str(),

@@ -1,52 +1,57 @@
-//! `webrunner serve`: flags to configuration, listener, logs, and then the service until a signal comes.
+//! `webrunner serve`: logs, sockets, zygotes, and then the service until a signal comes.
 
-use std::future::Future;
-use std::io;
 use std::sync::Arc;
 
 use actix_web::rt::System;
-use actix_web::rt::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use crate::cli::ServeArgs;
 use crate::config::ServeConfig;
-use crate::pool::Launched;
+use crate::pool::{Facts, Launched};
 use crate::reload::Live;
-use crate::{cores, descriptors, operators, startup, telemetry};
+use crate::settings::Settings;
+use crate::signals::Signals;
+use crate::{cores, descriptors, listener, operators, startup, telemetry};
 
 /// Serves until SIGTERM or SIGINT.
-pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let mut config = ServeConfig::new(args)?;
-    telemetry::init(config.error_log.as_deref())
-        .map_err(|error| Failure::Other(format!("cannot open the error log: {error}")))?;
+pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
+    let mut config = ServeConfig::new(settings)?;
+    telemetry::init(&settings.values).map_err(|error| Failure::of(&error))?;
     // Before any thread is started, so that all of them stay off the cores jobs run on.
-    cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
+    let shared = !cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
     let live = Arc::new(Live::load(config.files.clone()).map_err(|error| Failure::of(&error))?);
-    let listener = startup::bind(config.listen, "--listen").map_err(|error| Failure::of(&error))?;
-    let operators = config.metrics_listen.map(|address| startup::bind(address, "--metrics-listen"));
-    let operators = operators.transpose().map_err(|error| Failure::of(&error))?;
+    let mut listeners = listener::open(&config).map_err(|error| Failure::of(&error))?;
+    // Removed at the very end, when nothing is answered there any more.
+    let _file = listeners.file.take();
     let cores = config.pool.cores.len() + config.pool.quick_cores.len();
-    let operated = operators.as_ref().map_or(0, |_| operators::MAX_CONNECTIONS);
+    let operated = listeners.operators.as_ref().map_or(0, |_| operators::MAX_CONNECTIONS);
     let limit = descriptors::raise_limit();
     config.max_connections = descriptors::connections(config.max_connections, operated, cores, limit)
         .map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
+    warn_of_doubts(launched.facts(), shared);
     System::new().block_on(async {
-        let shutdown = stop_signal().map_err(|error| Failure::of(&error))?;
-        startup::serve(listener, operators, config, live, launched, shutdown)
-            .await
-            .map_err(|error| Failure::of(&error))
+        let signals = Signals::listen()
+            .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
+        startup::serve(listeners, config, live, launched, signals).await.map_err(|error| Failure::of(&error))
     })
 }
 
-/// Resolves at the first SIGTERM or SIGINT.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping once the jobs in flight have ended"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping once the jobs in flight have ended"),
+/// Says once what an operator may want to change about this host; everything works all the same.
+fn warn_of_doubts(facts: &Facts, shared: bool) {
+    if shared {
+        tracing::warn!(
+            cores = cores::list(&facts.cores),
+            "jobs share a core with the service, which disturbs what they measure; give it one more core than --cores"
+        );
+    }
+    let mut reasons: Vec<&str> = facts.events.iter().filter_map(|event| event.missing.as_deref()).collect();
+    reasons.dedup();
+    for reason in reasons {
+        tracing::info!(reason, "some events cannot be counted; GET /machine lists them");
+    }
+    for layer in &facts.layers {
+        if let Some(reason) = &layer.missing {
+            tracing::warn!(layer = layer.name, reason, "a layer of isolation is missing");
         }
-    })
+    }
 }

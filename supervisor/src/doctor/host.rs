@@ -3,16 +3,16 @@
 //! Cycles are measured everywhere by chains of known length (`docs/measurement.md`), so what a virtual machine hides is
 //! stated and costs nothing; what a command could improve counts.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 
 use rustix::process::{Resource, getrlimit};
 use webrunner_protocol::ids::CoreId;
 
 use super::{Finding, elsewhere, here};
-use crate::config::DEFAULT_PORT;
 use crate::machine::Machine;
 use crate::machine::host::line;
 use crate::pool::{Facts, PoolConfig};
+use crate::settings::DEFAULT_ADDRESS;
 use crate::{cores, descriptors};
 
 /// Connections a service takes at a time unless told otherwise.
@@ -252,11 +252,11 @@ fn open_files(config: &PoolConfig) -> Finding {
 }
 
 fn port() -> Finding {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, DEFAULT_PORT)) {
-        Ok(_) => Finding::ok("port", format!("127.0.0.1:{DEFAULT_PORT} is free")),
+    match TcpListener::bind(DEFAULT_ADDRESS) {
+        Ok(_) => Finding::ok("port", format!("{DEFAULT_ADDRESS} is free")),
         Err(error) => Finding::degraded(
             "port",
-            format!("127.0.0.1:{DEFAULT_PORT} cannot be listened on: {error}"),
+            format!("{DEFAULT_ADDRESS} cannot be listened on: {error}"),
             elsewhere("if it is not a WebRunner already, choose another with --port"),
         ),
     }

@@ -255,7 +255,11 @@ impl Keeper {
         let mut queue = queue.borrow_mut();
         let metrics = Rc::clone(&queue.metrics);
         let Some(slot) = queue.slots.get_mut(self.index) else { return Ok(()) };
+        if slot.is_current(generation) {
+            slot.heard = Instant::now();
+        }
         match incoming {
+            Incoming::Report(ZygoteReport::Pong) => slot.answers(generation),
             Incoming::Forked { worker, descriptors, ended } => {
                 // One whose descriptors were lost on the way has read the end of its socket and is gone.
                 let whole = descriptors.and_then(|(socket, pidfd)| Ok((Readable::new(socket)?, pidfd)));

@@ -378,6 +378,17 @@ impl Pool {
         self.queue.borrow().gauges()
     }
 
+    /// Asks zygotes of cores that run no job whether they answer: a job that is being measured is not disturbed.
+    pub fn ask_zygotes(&self) {
+        self.queue.borrow_mut().ask_zygotes();
+    }
+
+    /// Whether jobs can be measured and every zygote that can be asked was heard of within `limit`.
+    #[must_use]
+    pub fn zygotes_answer(&self, limit: Duration) -> bool {
+        self.queue.borrow().zygotes_answer(limit)
+    }
+
     /// How each slot is doing.
     #[must_use]
     pub fn slots(&self) -> Vec<SlotView> {

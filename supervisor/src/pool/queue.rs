@@ -263,6 +263,22 @@ impl Queue {
         }
     }
 
+    /// Asks every zygote whether it answers, but where a job runs that this would disturb.
+    pub(super) fn ask_zygotes(&mut self) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.running() == 0) {
+            // A zygote that cannot be asked is found dead by its keeper.
+            let _ = slot.ask();
+        }
+    }
+
+    /// Whether a job could be measured, and every zygote was heard of within `limit`. One whose core runs a job was not
+    /// asked; the job's own deadline sees to that.
+    #[must_use]
+    pub(super) fn zygotes_answer(&self, limit: Duration) -> bool {
+        let mut up = self.slots.iter().filter(|slot| slot.has_zygote());
+        self.ready().is_ok() && up.all(|slot| slot.running() > 0 || slot.heard.elapsed() < limit)
+    }
+
     fn note_if_empty(&mut self) {
         if self.running == 0 && self.waiting.is_empty() {
             for listener in self.emptied.drain(..) {

@@ -108,6 +108,10 @@ pub(super) struct Slot {
     forking: HashMap<WorkerId, Fork>,
     /// When the zygote was last heard of, or first asked again.
     forking_since: Option<Instant>,
+    /// When the zygote was asked whether it answers, if it has not yet done so.
+    asked: Option<Instant>,
+    /// When anything was last heard of the zygote.
+    pub(super) heard: Instant,
     /// Jobs that run here.
     running: Running,
     /// When the last job here ended.
@@ -185,6 +189,8 @@ impl Slot {
             living: HashMap::new(),
             forking: HashMap::new(),
             forking_since: None,
+            asked: None,
+            heard: Instant::now(),
             running: Running::default(),
             idle_since: Instant::now(),
             busy_since: None,
@@ -310,15 +316,35 @@ impl Slot {
         }
     }
 
-    /// How long the zygote has owed a worker.
+    /// Since when the zygote has owed a worker or an answer.
     #[must_use]
     pub(super) fn owes_since(&self) -> Option<Instant> {
-        self.forking_since
+        self.forking_since.into_iter().chain(self.asked).min()
+    }
+
+    /// Asks the zygote whether it answers, unless it was asked already.
+    ///
+    /// # Errors
+    /// If the zygote is gone or too far behind.
+    pub(super) fn ask(&mut self) -> std::io::Result<()> {
+        let Some(control) = self.control.as_ref().filter(|_| self.asked.is_none()) else { return Ok(()) };
+        zygote::ask(control)?;
+        self.asked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The zygote has answered; one that retires is not asked.
+    pub(super) fn answers(&mut self, zygote: Generation) {
+        if self.is_current(zygote) {
+            self.asked = None;
+        }
     }
 
     /// Takes a zygote on. Workers of the one before it serve until its own have come.
     pub(super) fn adopt(&mut self, control: OwnedFd) -> Generation {
         self.control = Some(control);
+        self.asked = None;
+        self.heard = Instant::now();
         self.generation.0 += 1;
         self.jobs = 0;
         self.renewal_at = None;
@@ -469,6 +495,7 @@ impl Slot {
         if self.is_current(zygote) {
             self.control = None;
             self.forking_since = None;
+            self.asked = None;
             self.renewing = false;
         }
     }

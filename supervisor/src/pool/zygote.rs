@@ -245,9 +245,20 @@ fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
 /// # Errors
 /// If the zygote is gone, or so far behind that its socket is full.
 pub(super) fn request_fork(control: impl AsFd, worker: WorkerId, profile: WorkerProfile) -> io::Result<()> {
+    request(control, &ZygoteRequest::Fork { worker, profile })
+}
+
+/// Asks for a sign of life.
+///
+/// # Errors
+/// As [`request_fork`].
+pub(super) fn ask(control: impl AsFd) -> io::Result<()> {
+    request(control, &ZygoteRequest::Ping)
+}
+
+fn request(control: impl AsFd, request: &ZygoteRequest) -> io::Result<()> {
     let mut packet = [0; MAX_FORK_BYTES];
-    let len = codec::encode_into(&ZygoteRequest::Fork { worker, profile }, &mut packet)
-        .map_err(io::Error::other)?;
+    let len = codec::encode_into(request, &mut packet).map_err(io::Error::other)?;
     rustix::net::send(control, &packet[..len], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
     Ok(())
 }

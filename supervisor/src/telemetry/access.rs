@@ -1,47 +1,24 @@
-//! Logs: what went wrong, through `tracing`; and one line for each request, if an operator wants that.
+//! The access log: one line of `name=value` pairs for each request, if an operator wants that.
 //!
-//! Neither ever holds a body. Text from clients is escaped, so that a line is a line.
+//! It never holds a query or a body. Text from clients is escaped, so that a line is a line.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tracing_subscriber::EnvFilter;
+use super::{RequestLine, append};
 
 /// Longest path written to the access log, in characters.
 const MAX_PATH: usize = 256;
-
-/// Sends what the program has to say to a file, or to standard error.
-///
-/// # Errors
-/// If the file cannot be opened.
-pub fn init(error_log: Option<&Path>) -> io::Result<()> {
-    // actix tells of each thread it starts, which is of no use to an operator, and at length of each client that speaks no
-    // HTTP, who could fill a disk with that.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn,actix_http=off"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    match error_log {
-        Some(path) => {
-            builder.with_ansi(false).with_writer(Mutex::new(append(path)?)).init();
-        }
-        None => builder.with_ansi(false).with_writer(io::stderr).init(),
-    }
-    Ok(())
-}
-
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
-}
 
 /// One line for each request.
 pub struct AccessLog {
     // Each line is one write, so lines of several processes do not mix.
     out: RefCell<Box<dyn Write + Send>>,
+    /// Whether the last line could not be written.
+    failing: Cell<bool>,
 }
 
 /// What a line tells.
@@ -69,6 +46,25 @@ pub struct Access<'a> {
     pub job: Option<(Duration, Duration)>,
 }
 
+impl<'a> From<&RequestLine<'a>> for Access<'a> {
+    fn from(line: &RequestLine<'a>) -> Self {
+        let RequestLine { id, peer, method, path, status, client, outcome, took, job, .. } = *line;
+        let kernel = job.map(|job| job.kernel);
+        Self {
+            id,
+            peer,
+            method,
+            path,
+            status,
+            client,
+            kernel,
+            outcome,
+            took,
+            job: job.and_then(|job| job.times),
+        }
+    }
+}
+
 impl fmt::Debug for AccessLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessLog").finish_non_exhaustive()
@@ -87,14 +83,21 @@ impl AccessLog {
     }
 
     fn to(out: Box<dyn Write + Send>) -> Self {
-        Self { out: RefCell::new(out) }
+        Self { out: RefCell::new(out), failing: Cell::new(false) }
     }
 
-    /// Writes one line. A line that cannot be written is lost: a full disk must not stop the service.
+    /// Writes one line. A line that cannot be written is lost, which the log says once: a full disk must not stop the
+    /// service.
     pub fn write(&self, access: &Access<'_>) {
         let line = access.to_string();
         let mut out = self.out.borrow_mut();
-        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        match out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => self.failing.set(false),
+            Err(error) if !self.failing.replace(true) => {
+                tracing::error!(%error, "the access log cannot be written; its lines are lost until there is room");
+            }
+            Err(_) => {}
+        }
     }
 }
 

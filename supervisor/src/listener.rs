@@ -1,0 +1,238 @@
+//! Sockets to listen on: those that systemd hands over, else one of our own.
+//!
+//! A Unix socket is made with its final permissions, so that there is no moment in which others may connect, and its
+//! file is removed at the end. A file left by a service that was killed is replaced; one that is in use is not.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, chmod, fchmod};
+use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+
+use crate::config::ServeConfig;
+use crate::settings::Listen;
+use crate::systemd::{self, Inherited};
+
+/// Connections the kernel completes ahead of us.
+const BACKLOG: i32 = 1024;
+
+/// What a socket unit calls the socket for operators (`FileDescriptorName=`); any other is for clients.
+const OPERATORS: &str = "metrics";
+
+/// A socket that listens.
+#[derive(Debug)]
+pub enum Listener {
+    /// At an address of a network.
+    Tcp(TcpListener),
+    /// At a path.
+    Unix(UnixListener),
+}
+
+/// Every socket of the service, and the file of its own Unix socket, if it has one.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Those for clients.
+    pub sockets: Vec<Listener>,
+    /// The one for operators, if they have their own.
+    pub operators: Option<TcpListener>,
+    /// Removes the file when dropped.
+    pub file: Option<SocketFile>,
+}
+
+/// Why there is nothing to listen on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address or path cannot be listened on.
+    #[error("cannot listen on {address}; choose another with {flag}")]
+    Bind {
+        /// The flag that chooses it.
+        flag: &'static str,
+        /// Address or path.
+        address: Listen,
+        /// Why.
+        source: io::Error,
+    },
+    /// The sockets handed over cannot be had.
+    #[error("cannot take the sockets of systemd (LISTEN_FDS)")]
+    Inherit(#[source] io::Error),
+    /// A socket handed over is none to listen on.
+    #[error("the socket {name} of systemd is no listening stream socket; use ListenStream= and Accept=no")]
+    Kind {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Takes the sockets that systemd hands over, and makes those that are wanted beside.
+///
+/// # Errors
+/// See [`ListenError`].
+pub fn open(config: &ServeConfig) -> Result<Listeners, ListenError> {
+    let mut listeners = Listeners { sockets: Vec::new(), operators: None, file: None };
+    for inherited in systemd::sockets().map_err(ListenError::Inherit)? {
+        let for_operators = inherited.name == OPERATORS;
+        match Listener::inherited(inherited)? {
+            Listener::Tcp(socket) if for_operators => listeners.operators = Some(socket),
+            socket => listeners.sockets.push(socket),
+        }
+    }
+    if listeners.sockets.is_empty() {
+        listeners.listen(&config.listen, config.socket_mode)?;
+    }
+    if let (None, Some(address)) = (&listeners.operators, config.metrics_listen) {
+        let bound = bind_tcp(address).map_err(bind_error("--metrics-listen", &Listen::Tcp(address)))?;
+        listeners.operators = Some(bound);
+    }
+    Ok(listeners)
+}
+
+impl Listeners {
+    /// Listens at the address that the settings give.
+    fn listen(&mut self, address: &Listen, socket_mode: u32) -> Result<(), ListenError> {
+        let failed = bind_error("--listen", address);
+        match address {
+            Listen::Tcp(address) => self.sockets.push(Listener::Tcp(bind_tcp(*address).map_err(failed)?)),
+            Listen::Unix(path) => {
+                let (socket, file) = bind_unix(path, socket_mode).map_err(failed)?;
+                self.sockets.push(Listener::Unix(socket));
+                self.file = Some(file);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bind_error(flag: &'static str, address: &Listen) -> impl FnOnce(io::Error) -> ListenError {
+    let address = address.clone();
+    move |source| ListenError::Bind { flag, address, source }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+    remove_dead(path)?;
+    let mode = Mode::from_bits_truncate(mode);
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Linux gives the file the socket's own permissions, less the umask; what that took is put back after.
+    fchmod(&socket, mode)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    let file = SocketFile::of(path)?;
+    chmod(path, mode)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok((socket.into(), file))
+}
+
+/// Removes a socket's file that nobody listens at any more. Anything else is left for `bind` to stumble over.
+fn remove_dead(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+impl Listener {
+    fn inherited(inherited: Inherited) -> Result<Self, ListenError> {
+        let Inherited { name, socket } = inherited;
+        let listens =
+            socket_acceptconn(&socket) == Ok(true) && socket_type(&socket) == Ok(SocketType::STREAM);
+        match (listens, socket_domain(&socket)) {
+            (true, Ok(AddressFamily::INET | AddressFamily::INET6)) => {
+                let listener = TcpListener::from(socket);
+                listener.set_nonblocking(true).map_err(ListenError::Inherit)?;
+                Ok(Self::Tcp(listener))
+            }
+            (true, Ok(AddressFamily::UNIX)) => {
+                let listener = UnixListener::from(socket);
+                listener.set_nonblocking(true).map_err(ListenError::Inherit)?;
+                Ok(Self::Unix(listener))
+            }
+            _ => Err(ListenError::Kind { name }),
+        }
+    }
+
+    /// Where it listens, for people.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(socket) => {
+                socket.local_addr().map_or_else(|_| "unknown".into(), |address| address.to_string())
+            }
+            Self::Unix(socket) => {
+                let address = socket.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                Listen::Unix(path.unwrap_or(Path::new("")).to_owned()).to_string()
+            }
+        }
+    }
+}
+
+/// The file of a Unix socket; removed when dropped, unless another has taken its place.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // It is of no use to anybody; the next start removes it too.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_unix_socket_has_its_permissions_and_goes_with_its_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (listener, file) = bind_unix(&path, 0o640).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(bind_unix(&path, 0o640).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        // As after SIGKILL: nobody listens, the file is still there.
+        let (_second, replacement) = bind_unix(&path, 0o600).unwrap();
+        drop(file);
+        assert!(path.exists());
+        drop(replacement);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_socket_is_not_removed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(bind_unix(file.path(), 0o600).is_err());
+        assert!(file.path().exists());
+    }
+}

@@ -1,0 +1,135 @@
+//! Settings: where they may stand, what goes over what, what is refused, and that they are shown as they are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use webrunner_tests::service::{Ended, Launch};
+
+/// A configuration file in a folder of its own.
+fn file(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("webrunner.toml");
+    fs::write(&path, text).expect("a file");
+    (folder, path)
+}
+
+/// `webrunner config` with a file and further flags.
+fn config(path: &Path, flags: &[&str]) -> Launch {
+    let path = path.to_string_lossy();
+    Launch::command(["config", "--config", &path].into_iter().chain(flags.iter().copied()))
+}
+
+/// The words of the line about a setting: its value, and where that came from.
+fn shown(ended: &Ended, name: &str) -> (String, String) {
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let line = ended.stdout.lines().find(|line| line.starts_with(&format!("{name} ="))).expect("a line");
+    let (value, origin) = line.split_once("  # ").expect("an origin");
+    (value.trim().trim_start_matches(&format!("{name} = ")).to_owned(), origin.to_owned())
+}
+
+#[test]
+fn flags_go_over_the_environment_and_that_over_the_file() {
+    let (_folder, path) = file("# jobs\nqueue-size = 5\ndeadline = 6\ncores = \"0-0\"\n");
+    let launch = config(&path, &["--queue-size", "7"]).with_variable("WEBRUNNER_DEADLINE", "8");
+    let ended = launch.with_variable("WEBRUNNER_QUEUE_SIZE", "9").run();
+    let from = |line: u32| format!("{}:{line}", path.display());
+    assert_eq!(shown(&ended, "queue-size"), ("7".into(), "flag".into()));
+    assert_eq!(shown(&ended, "deadline"), ("8".into(), "environment".into()));
+    assert_eq!(shown(&ended, "cores"), ("\"0-0\"".into(), from(4)));
+    assert_eq!(shown(&ended, "cpu-limit"), ("3".into(), "default".into()));
+}
+
+#[test]
+fn what_is_shown_is_a_file_that_sets_the_same() {
+    let (_folder, path) = file("queue-size = 5\naccess-log = 'a \"b\" c'\nisolation = \"best\"\n");
+    let first = config(&path, &["--port", "80"]).run();
+    let (_other, copy) = file(&first.stdout);
+    let second = config(&copy, &[]).run();
+    for name in ["listen", "queue-size", "access-log", "isolation", "log-filter"] {
+        assert_eq!(shown(&first, name).0, shown(&second, name).0);
+    }
+    assert_eq!(shown(&second, "listen").0, "\"127.0.0.1:80\"");
+}
+
+#[test]
+fn a_service_does_as_its_file_says() {
+    let (_folder, path) = file("listen = \"127.0.0.1:0\"\nqueue-size = 5\n");
+    let path = path.to_string_lossy();
+    let service = Launch::command(["serve"]).with_variable("WEBRUNNER_CONFIG", &path).start();
+    assert_eq!(service.readiness()["queue_capacity"], 5);
+}
+
+#[test]
+fn the_environment_counts_for_every_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "<kernel name=\"mine\"><call returns=\"int32_t\"><argument name=\"n\" type=\"int32_t\" value=\"1\"/></call></kernel>";
+    fs::write(folder.path().join("mine.xml"), text).expect("a file");
+    let kernels = folder.path().to_string_lossy();
+    let ended = Launch::command(["kernels"]).with_variable("WEBRUNNER_KERNELS", &kernels).run();
+    assert!(ended.stdout.contains("mine: "), "{ended:?}");
+}
+
+#[test]
+fn what_is_no_setting_is_refused_with_the_nearest_one() {
+    let (_folder, path) = file("deadline = 1\nqueue_size = 5\n");
+    let ended = config(&path, &[]).run();
+    assert_eq!(ended.code, Some(2));
+    let expected = format!("{}:2: there is no setting queue_size; did you mean queue-size?", path.display());
+    assert_eq!(ended.complaint(), expected);
+    let ended = Launch::command(["serve"]).with_variable("WEBRUNNER_QUEUESIZE", "5").run();
+    assert_eq!(ended.code, Some(2));
+    let expected = "there is no setting WEBRUNNER_QUEUESIZE; did you mean WEBRUNNER_QUEUE_SIZE?";
+    assert_eq!(ended.complaint(), expected);
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_by_where_they_stand() {
+    for (text, complaint) in [
+        ("\nqueue-size = 5000\n", ":2: queue-size takes 0 to 4096, got 5000"),
+        (
+            "log-filter = \"inof\"\n",
+            ":1: log-filter takes a level such as info, or directives such as info,request=off, got `inof`",
+        ),
+        ("cores = [1, 2]\n", ":1: cores takes a string, a number, true or false, got a value of type array"),
+        ("cores = \"x\"\n", ":1: cores: `x` is no core number or range; write a list such as 1,3-5"),
+        (
+            "listen = \"unix:relative\"",
+            ":1: listen takes an address and a port such as 127.0.0.1:8081, or unix: and an absolute path, got `unix:relative`",
+        ),
+    ] {
+        let (_folder, path) = file(text);
+        let ended = Launch::command(["serve", "--config", &path.to_string_lossy()]).run();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.complaint(), format!("{}{complaint}", path.display()));
+    }
+    let ended = Launch::command(["serve"]).with_variable("WEBRUNNER_ISOLATION", "some").run();
+    assert_eq!(ended.complaint(), "WEBRUNNER_ISOLATION takes full or best, got `some`");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_by_its_line() {
+    let (_folder, path) = file("deadline = 1\nqueue-size = = 5\n");
+    let ended = config(&path, &[]).run();
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.complaint().starts_with(&format!("{}:2: ", path.display())), "{ended:?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let ended = Launch::command(["config", "--config", "/no/such/file"]).run();
+    assert_eq!(ended.code, Some(1));
+    let expected = "cannot read the configuration /no/such/file; name another with --config: No such file";
+    assert!(ended.complaint().starts_with(expected), "{ended:?}");
+}
+
+#[test]
+fn the_documentation_has_the_settings_there_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ended = Launch::command(["generate", &folder.path().to_string_lossy()]).run();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let table = fs::read_to_string(folder.path().join("settings.md")).expect("a table");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let page = fs::read_to_string(page).expect("docs/operations.md");
+    assert!(page.contains(&table), "docs/operations.md must hold this table:\n{table}");
+}

@@ -1,0 +1,213 @@
+//! What the service says of itself: one line for each request, in the form its reader wants, with nothing secret in it.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use webrunner_tests::executables;
+use webrunner_tests::http::{Answer, Request};
+use webrunner_tests::jobs;
+use webrunner_tests::objects;
+use webrunner_tests::service::{Launch, Service};
+use webrunner_tests::systemd::has;
+use webrunner_tests::wait;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// A service that chooses the form of its log as it would outside of tests.
+fn serve() -> Service {
+    Launch::serve(["--log-format", "json", "--log-filter", "info"]).start()
+}
+
+/// The log's line about the request with this id.
+fn line(service: &Service, id: &str) -> Value {
+    wait::until_some("the request is in the log", || {
+        let log = service.log();
+        let lines = log.lines().map(|line| {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error} in {line}"))
+        });
+        lines.into_iter().find(|line| line["id"] == id)
+    })
+}
+
+fn traced(header: &str) -> Answer {
+    let service = serve();
+    Request::new("GET", "/version").header("traceparent", header).send(service.address())
+}
+
+#[test]
+fn a_job_is_one_line_with_all_that_identifies_it() {
+    let service = serve();
+    let answer = jobs::request("good/chain100.o", "kernel=playground&_effort=quick")
+        .header("X-Request-Id", "job-17")
+        .send(service.address());
+    assert_eq!((answer.status, answer.header("x-request-id")), (200, Some("job-17")));
+    let line = line(&service, "job-17");
+    for (name, value) in [
+        ("level", "INFO"),
+        ("method", "POST"),
+        ("path", "/here/run"),
+        ("machine", "here"),
+        ("kernel", "playground"),
+        ("outcome", "ok"),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    assert_eq!(line["status"], 200);
+    for time in ["took_us", "queue_us", "run_us"] {
+        assert!(line[time].is_u64(), "{line}");
+    }
+    assert_eq!(service.log().matches("job-17").count(), 1);
+}
+
+#[test]
+fn a_job_that_fails_says_how() {
+    let service = serve();
+    let request = jobs::request("hostile/ud2.o", "kernel=playground").header("X-Request-Id", "bad-1");
+    assert_eq!(request.send(service.address()).status, 422);
+    let line = line(&service, "bad-1");
+    assert_eq!((&line["outcome"], &line["status"]), (&"fault".into(), &422.into()));
+}
+
+#[test]
+fn neither_secrets_nor_bodies_nor_queries_are_logged() {
+    let service = Launch::serve(["--log-format", "json", "--log-filter", "trace"]).start();
+    let answer = Request::post("/here/run?kernel=playground&secret-query=1", b"secret-body")
+        .header("Authorization", "Bearer secret-token")
+        .header("Cookie", "secret-cookie")
+        .header("X-Request-Id", "quiet-1")
+        .send(service.address());
+    assert_eq!(answer.status, 400);
+    line(&service, "quiet-1");
+    assert!(!service.log().contains("secret-"), "{}", service.log());
+}
+
+#[test]
+fn a_trace_is_continued_in_answer_and_log() {
+    let service = serve();
+    let answer = Request::new("GET", "/version")
+        .header("traceparent", &format!("00-{TRACE}-{PARENT}-01"))
+        .header("X-Request-Id", "traced-1")
+        .send(service.address());
+    let header = answer.header("traceparent").expect("a trace");
+    let fields: Vec<&str> = header.split('-').collect();
+    assert_eq!((fields[0], fields[1], fields[3]), ("00", TRACE, "01"));
+    assert_ne!(fields[2], PARENT);
+    let line = line(&service, "traced-1");
+    assert_eq!((&line["trace_id"], &line["parent_id"]), (&TRACE.into(), &PARENT.into()));
+    assert_eq!(line["span_id"], fields[2]);
+}
+
+#[test]
+fn what_is_no_trace_is_not_repeated() {
+    for wrong in [
+        format!("00-{}-{PARENT}-01", TRACE.to_uppercase()),
+        format!("00-{TRACE}-{PARENT}-01-more"),
+        format!("ff-{TRACE}-{PARENT}-01"),
+        format!("00-{}-{PARENT}-01", "0".repeat(32)),
+    ] {
+        assert_eq!(traced(&wrong).header("traceparent"), None, "{wrong}");
+    }
+}
+
+#[test]
+fn the_line_for_each_request_can_be_left_out() {
+    let service = Launch::serve(["--log-format", "json", "--log-filter", "info,request=off"]).start();
+    let get = |id: &str| Request::new("GET", "/version").header("X-Request-Id", id).send(service.address());
+    assert_eq!(get("left-out").status, 200);
+    assert!(service.log().contains("listening") && !service.log().contains("left-out"));
+}
+
+#[test]
+fn a_pipe_gets_json_unless_asked_otherwise() {
+    let service = Launch::serve([]).with_variable("WEBRUNNER_LOG_FORMAT", "auto").start_elsewhere();
+    let first = service.log().lines().next().unwrap_or_default().to_owned();
+    let first: Value = serde_json::from_str(&first).expect("JSON");
+    assert_eq!((&first["message"], &first["level"]), (&"starting".into(), &"INFO".into()));
+}
+
+#[test]
+fn a_terminal_gets_text() {
+    let program = executables::get().supervisor.to_string_lossy().into_owned();
+    if !has("script", "bsdutils") {
+        return;
+    }
+    // The service ends at once, on a port that is none of its own; what it says before is what counts.
+    let line = format!("WEBRUNNER_CONFIG=/dev/null {program} serve --listen 192.0.2.1:1");
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+    let text = String::from_utf8(output.expect("script").stdout).expect("UTF-8");
+    assert!(text.contains("starting") && !text.contains('{'), "{text}");
+}
+
+#[test]
+fn a_file_gets_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let mut service = Launch::serve(["--error-log", &path.to_string_lossy(), "--log-format", "auto"]);
+    service = service.with_variable("WEBRUNNER_LOG_FORMAT", "auto");
+    let text = || fs::read_to_string(&path).unwrap_or_default();
+    let _service = service.start_when_said("the file has the line", || text().contains("\"ready\""));
+    for line in text().lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error} in {line}"));
+    }
+}
+
+/// The service in a mount namespace of its own, whose journal is this test.
+#[test]
+fn the_journal_gets_fields() {
+    let namespaces = ["--user", "--map-root-user", "--mount"];
+    let allowed = Command::new("unshare").args(namespaces).arg("true").stderr(Stdio::null()).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        println!("skipped: this host allows no mount namespace");
+        return;
+    }
+    let program = executables::get().supervisor.to_string_lossy().into_owned();
+    let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && echo made && read -r _ && \
+                  export JOURNAL_STREAM=\"$(stat -L -c %d:%i /proc/self/fd/2)\" && \
+                  exec \"$0\" serve --config /dev/null --listen 127.0.0.1:0";
+    let mut child = Command::new("unshare")
+        .args(namespaces)
+        .args(["sh", "-c", script, &program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("unshare");
+    let mut made = [0; 5];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut made).expect("a namespace");
+    let journal = UnixDatagram::bind(format!("/proc/{}/root/run/systemd/journal/socket", child.id()));
+    let journal = journal.expect("a socket in the namespace");
+    journal.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+    drop(child.stdin.take().map(|mut stdin| std::io::Write::write_all(&mut stdin, b"\n")));
+    let mut entry = vec![0; 65536];
+    // The first datagram only finds out whether there is a journal.
+    let length = journal.recv(&mut entry).and_then(|_| journal.recv(&mut entry));
+    let _ = child.kill();
+    let _ = child.wait();
+    let entry = String::from_utf8_lossy(&entry[..length.expect("an entry")]).into_owned();
+    for field in ["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "webrunner", "WEBRUNNER_VERSION"] {
+        assert!(entry.contains(field), "{entry}");
+    }
+}
+
+/// A job that takes seconds, on a terminal and through a pipe.
+#[test]
+fn a_command_that_takes_long_shows_what_it_does_on_a_terminal_only() {
+    if !has("script", "bsdutils") {
+        return;
+    }
+    let program = executables::get().supervisor.to_string_lossy().into_owned();
+    let object = objects::path("peachpy/spin_peachpy.o").to_string_lossy().into_owned();
+    let words = ["run", &object, "--kernel", "playground", "iterations=450000000", "--effort", "quick"];
+    let line = format!("WEBRUNNER_CONFIG=/dev/null {program} {} >/dev/null", words.join(" "));
+    let shown = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+    let shown = String::from_utf8(shown.expect("script").stdout).expect("UTF-8");
+    assert!(shown.contains("measuring playground: "), "{shown:?}");
+    let piped = Launch::command(words).run();
+    assert_eq!((piped.code, piped.stderr.as_str()), (Some(0), ""));
+    assert!(!piped.stdout.contains("measuring"), "{piped:?}");
+}

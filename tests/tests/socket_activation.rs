@@ -1,0 +1,162 @@
+//! A service that takes its socket from systemd: restarted and replaced under load, no connection is refused and no
+//! request is lost.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use webrunner_tests::executables;
+use webrunner_tests::http::Connection;
+use webrunner_tests::jobs;
+use webrunner_tests::processes::{self, Process};
+use webrunner_tests::service::{Launch, Service, kill};
+use webrunner_tests::systemd::has;
+use webrunner_tests::wait;
+
+/// Clients that send one job after the other.
+const CLIENTS: usize = 6;
+
+/// Jobs to be answered before, between and after restarts.
+const JOBS: u64 = 60;
+
+/// Plays systemd: holds the socket, and starts the service again whenever it ends. `LISTEN_PID` names the process the
+/// socket is meant for, which is the one that becomes the service.
+const MANAGER: &str = "while :; do sh -c 'export LISTEN_PID=$$; exec \"$@\"' sh \"$@\"; done";
+
+/// An address of this test program's own, so that the port need not be drawn.
+fn address(last: u8) -> SocketAddr {
+    let id = std::process::id().to_le_bytes();
+    SocketAddr::from(([127, id[0], id[1], last], 8081))
+}
+
+/// Starts a service under the manager.
+fn start(listen: &str, program: &Path, said: impl Fn() -> bool) -> Service {
+    let listen = format!("--listen={listen}");
+    let words = ["systemd-socket-activate", &listen, "--fdname=http", "sh", "-c", MANAGER, "manager"];
+    // It passes only a few variables on, so what the harness sets elsewhere is said by flags.
+    let flags = ["serve", "--config", "/dev/null", "--log-format", "human", "--queue-size", "64"];
+    Launch::executable(program, flags).through(words).start_when_said("somebody listens", said)
+}
+
+/// A copy of the executables, to be replaced by an upgrade.
+fn install() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let built = executables::get();
+    for program in [&built.supervisor, &built.worker] {
+        let _ = executables::copy(program, folder.path());
+    }
+    folder
+}
+
+/// As a package manager does it: a new file takes the place of the old one, which runs on.
+fn upgrade(folder: &Path) {
+    let fresh = install();
+    for name in ["webrunner", "webrunner-worker"] {
+        let aside = folder.join(format!("{name}.new"));
+        fs::copy(fresh.path().join(name), &aside).expect("a copy");
+        fs::rename(aside, folder.join(name)).expect("a file replaced");
+    }
+}
+
+/// The service's own process.
+fn service_process(manager: &Service) -> Option<Process> {
+    processes::children(manager.id()).into_iter().next()
+}
+
+/// Sends jobs until told to stop; panics if a connection is refused, or a request gets no answer or a wrong one.
+fn send_jobs(address: SocketAddr, answered: &AtomicU64, enough: &AtomicBool) {
+    let job = jobs::request("good/chain100.o", "kernel=playground&_effort=quick").bytes();
+    while !enough.load(Ordering::Relaxed) {
+        let mut connection = Connection::open(address);
+        loop {
+            connection.send(&job);
+            let answer = connection.receive();
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answered.fetch_add(1, Ordering::Relaxed);
+            let last = enough.load(Ordering::Relaxed) || answer.header("connection") == Some("close");
+            if last {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn restarts_and_upgrades_refuse_no_connection_and_lose_no_request() {
+    if !has("systemd-socket-activate", "systemd") {
+        return;
+    }
+    let (folder, address) = (install(), address(1));
+    let program = folder.path().join("webrunner");
+    let service = start(&address.to_string(), &program, || TcpStream::connect(address).is_ok());
+    let (answered, enough) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| send_jobs(address, &answered, &enough));
+        }
+        // Whatever fails, the clients come to an end.
+        let done = Done(&enough);
+        for round in 0..3 {
+            let before = answered.load(Ordering::Relaxed);
+            wait::until("jobs are answered", || answered.load(Ordering::Relaxed) >= before + JOBS);
+            let old = wait::until_some("there is a service", || service_process(&service));
+            if round == 1 {
+                upgrade(folder.path());
+            }
+            kill(old.id, Signal::TERM);
+            wait::until("it has ended", || !old.is_alive());
+            wait::until("another has taken its place", || {
+                service_process(&service).is_some_and(|new| new != old)
+            });
+        }
+        let before = answered.load(Ordering::Relaxed);
+        wait::until("jobs are answered", || answered.load(Ordering::Relaxed) >= before + JOBS);
+        drop(done);
+    });
+    assert_eq!(service.log().matches("SIGTERM: ").count(), 3, "{}", service.log());
+}
+
+/// Tells the clients that it is enough, however the test ends.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_unix_socket_is_taken_over_as_well() {
+    if !has("systemd-socket-activate", "systemd") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let listen = path.to_string_lossy();
+    let _service = start(&listen, &executables::get().supervisor, || UnixStream::connect(&path).is_ok());
+    let mut stream = UnixStream::connect(&path).expect("somebody listens");
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[test]
+fn sockets_that_are_not_there_stop_the_start() {
+    // A shell that becomes the service keeps its process id.
+    let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&-";
+    let ended = Launch::serve([]).through(["sh", "-c", script, "sh"]).run();
+    assert_eq!(ended.code, Some(1));
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with("webrunner: cannot take the sockets of systemd (LISTEN_FDS): "), "{ended:?}");
+    let ended = Launch::serve([]).through(["sh", "-c", &script.replace("3<&-", "3</dev/null"), "sh"]).run();
+    assert_eq!(ended.code, Some(1));
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    assert!(last.ends_with("is no listening stream socket; use ListenStream= and Accept=no"), "{ended:?}");
+}
