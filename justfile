@@ -48,6 +48,15 @@ chains *words:
 deny:
     cargo deny --locked check
 
+# Fuzz `object`, `frame`, `query` or `specification`: `just fuzz object 600`; needs nightly Rust and cargo-fuzz.
+fuzz *words:
+    fuzz/run {{words}}
+
+# Renew the frames that fuzzing starts from, after a change of the protocol.
+seeds:
+    cargo build --release -p webrunner-worker
+    cargo run --release -p webrunner-properties --example frames -- target/x86_64-unknown-linux-gnu/release/webrunner-worker
+
 # Rebuild the test objects; needs gcc, clang, NASM and Python.
 objects:
     tests/objects/build

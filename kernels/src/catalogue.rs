@@ -126,7 +126,7 @@ impl Catalogue {
     pub fn builtin() -> Result<Self, CatalogueError> {
         let mut kernels = BTreeMap::new();
         for (file, text) in builtin::FILES {
-            let kernel = parse(Path::new(file), text)?;
+            let kernel = Kernel::parse(Path::new(file), text)?;
             kernels.insert(kernel.full_name().to_owned(), kernel);
         }
         Ok(Self { kernels })
@@ -142,7 +142,7 @@ impl Catalogue {
         let mut origins: BTreeMap<String, PathBuf> = BTreeMap::new();
         for path in specification_files(directory)? {
             let text = read_file(&path)?;
-            let kernel = parse(&path, &text)?;
+            let kernel = Kernel::parse(&path, &text)?;
             let name = kernel.full_name().to_owned();
             if let Some(first) = origins.insert(name.clone(), path.clone()) {
                 return Err(CatalogueError::Twice { name, first, second: path });
@@ -190,12 +190,18 @@ impl Catalogue {
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<Kernel, CatalogueError> {
-    specification::parse(text).map_err(|error| CatalogueError::Specification {
-        path: path.to_owned(),
-        line: error.line,
-        reason: error.value,
-    })
+impl Kernel {
+    /// Reads one specification; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// [`CatalogueError::Specification`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, CatalogueError> {
+        specification::parse(text).map_err(|error| CatalogueError::Specification {
+            path: path.to_owned(),
+            line: error.line,
+            reason: error.value,
+        })
+    }
 }
 
 /// The directory's specifications, sorted so that the first error is always the same one.

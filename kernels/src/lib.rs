@@ -55,5 +55,6 @@ pub use parameter::Parameter;
 pub use reference::{Function, Observation, Place, Reference, Verdict};
 pub use refusal::{ComputedError, ParameterError};
 pub use specification::SpecificationError;
+pub use text::{near, shown};
 pub use types::{ParameterType, Value};
 pub use xml::XmlError;

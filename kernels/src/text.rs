@@ -15,7 +15,8 @@ const MAX_NEAR: usize = 5;
 pub(crate) const MAX_IDENTIFIER_BYTES: usize = 64;
 
 /// The text with control characters escaped, cut to [`MAX_SHOWN_CHARS`].
-pub(crate) fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let mut characters = text.chars();
     let mut shown: String = characters.by_ref().take(MAX_SHOWN_CHARS).flat_map(char::escape_debug).collect();
     if characters.next().is_some() {
@@ -35,7 +36,8 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 /// The names most like `name`, nearest first; letter case does not count.
 ///
 /// Each known name comes as the text to compare and the text to offer.
-pub(crate) fn near<'a>(name: &str, known: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+#[must_use]
+pub fn near<'a>(name: &str, known: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
     let Some(wanted) = comparable(name) else { return Vec::new() };
     let mut found: Vec<(usize, &str)> = known
         .into_iter()

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::events::{EventSet, PassPlan};
 use crate::ids::{CoreId, WorkerId};
 
 /// What the zygote receives.
@@ -21,17 +22,14 @@ pub enum ZygoteRequest {
 }
 
 /// What a worker is made ready for before it knows its job. A worker can only be given up, never changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WorkerProfile {
     /// Nothing beyond its memory: for jobs of quick effort, whose cost is mostly the worker's own birth and death.
     Plain,
-    /// Every event counter this host gives, open.
+    /// The kernel's events, and the zygote's own set of hardware events, open.
     Counting,
-}
-
-impl WorkerProfile {
-    /// Every profile.
-    pub const ALL: [Self; 2] = [Self::Plain, Self::Counting];
+    /// The kernel's events, and these hardware events in place of the zygote's, as far as they can be opened.
+    Events(Box<EventSet>),
 }
 
 /// What a zygote is to become.
@@ -49,6 +47,8 @@ pub struct ZygoteConfig {
     pub require: Isolation,
     /// CPU seconds a worker may use.
     pub cpu_seconds: u32,
+    /// Hardware events that counting workers are to count; `None` on a host without counters.
+    pub events: Option<EventSet>,
 }
 
 /// What jobs a core takes.
@@ -118,8 +118,14 @@ pub struct ZygoteStatus {
     pub ticks_per_ms: u64,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
-    /// Every event tried, in the order [`CounterReading::event`](crate::reply::CounterReading::event) counts them.
+    /// Core cycles that two independent chains of 64 additions take with an `lfence` after each: 128 and a little more where
+    /// `lfence` holds back what comes after it, half of that where it does not.
+    pub fenced_chains_cycles: u32,
+    /// Every event of the kernel's own that was tried, in the order
+    /// [`CounterReading::event`](crate::reply::CounterReading::event) counts them.
     pub events: Vec<Event>,
+    /// How [`ZygoteConfig::events`] are counted.
+    pub plan: PassPlan,
 }
 
 /// One layer of isolation.
@@ -131,26 +137,15 @@ pub struct Layer {
     pub missing: Option<String>,
 }
 
-/// One event a worker tries to count.
+/// One event that the kernel itself counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Name, as answers give it.
     pub name: String,
     /// Unit of the count.
     pub unit: String,
-    /// Who counts it.
-    pub source: EventSource,
     /// Why it cannot be counted; `None` when it can.
     pub missing: Option<String>,
-}
-
-/// Who counts an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EventSource {
-    /// The CPU's performance-monitoring unit.
-    Pmu,
-    /// The kernel.
-    Kernel,
 }
 
 /// How a process ended.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Checking;
 use crate::ids::JobId;
+use crate::options::MeasureOptions;
 use crate::plan::CallPlan;
 
 /// Everything a worker is told. The object's bytes follow the encoded job on the socket.
@@ -33,6 +34,8 @@ pub struct KernelWork {
     pub call: CallPlan,
     /// How much time to spend on a steady answer.
     pub effort: Effort,
+    /// How to measure it.
+    pub options: MeasureOptions,
     /// Whether one more call is made to count what it executes, instruction by instruction.
     pub counts: bool,
     /// Seed of [`Fill::Uniform`](crate::plan::Fill::Uniform).

@@ -8,8 +8,9 @@
 //!
 //! # Layout
 //!
-//! - [`job`] and [`plan`]: supervisor to worker; what to run and the arguments to run it with.
+//! - [`job`], [`plan`] and [`options`]: supervisor to worker; what to run, with what arguments, measured how.
 //! - [`reply`], [`counts`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
+//! - [`events`] and [`passes`]: hardware events as the kernel takes them, and what was counted of them.
 //! - [`fill`]: what buffers hold before the first call. [`check`]: what they hold before the calls that are checked.
 //! - [`control`]: supervisor to zygote and back.
 //! - [`frame`], [`codec`] and [`limits`]: how a message becomes bytes, and how many it may be.
@@ -19,12 +20,15 @@ pub mod check;
 pub mod codec;
 pub mod control;
 pub mod counts;
+pub mod events;
 pub mod fault;
 pub mod fill;
 pub mod frame;
 pub mod ids;
 pub mod job;
 pub mod limits;
+pub mod options;
+pub mod passes;
 pub mod plan;
 pub mod refusal;
 pub mod reply;

@@ -14,6 +14,9 @@ pub const MAX_REPLY_BYTES: usize = 64 << 10;
 /// Largest encoded message between supervisor and zygote.
 pub const MAX_CONTROL_BYTES: usize = 16 << 10;
 
+/// Largest encoded request to fork a worker: one with [`MAX_EVENTS`] events.
+pub const MAX_FORK_BYTES: usize = 2 << 10;
+
 /// Most memory an object may occupy once loaded, guard pages not counted.
 pub const MAX_IMAGE_BYTES: u64 = 64 << 20;
 
@@ -41,8 +44,20 @@ pub const MAX_BUFFER_BYTES: u64 = 256 << 20;
 /// Most rounds a measurement may report.
 pub const MAX_ROUNDS: usize = 1024;
 
+/// Most places in memory that a function is measured at.
+pub const MAX_PLACEMENTS: usize = 4;
+
 /// Most counters a measurement may report.
 pub const MAX_COUNTERS: usize = 64;
+
+/// Most hardware events one job may ask for, cycles and instructions not counted.
+pub const MAX_EVENTS: usize = 64;
+
+/// Most passes they may take.
+pub const MAX_PASSES: usize = 16;
+
+/// Most events in the group of one pass, cycles and instructions among them. No core PMU has as many counters.
+pub const MAX_GROUP: usize = 16;
 
 /// Longest run of instruction bytes a fault reports; the longest x86 instruction.
 pub const MAX_INSTRUCTION_BYTES: usize = 15;

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::counts::Counting;
 use crate::fault::Fault;
 use crate::ids::JobId;
-use crate::limits::{MAX_COUNTERS, MAX_ROUNDS};
+use crate::limits::{MAX_COUNTERS, MAX_FEATURES, MAX_PLACEMENTS, MAX_ROUNDS};
+use crate::passes::EventCounts;
 use crate::refusal::{Name, Refusal};
 
 /// What a worker says, once.
@@ -43,10 +44,14 @@ pub struct Measurement {
     pub returned: Returned,
     /// Cycles per call.
     pub cycles: CycleSamples,
-    /// Events counted by the kernel, per call.
+    /// Events the kernel itself counted.
     pub counters: Vec<CounterReading>,
+    /// Events the hardware counted.
+    pub events: EventCounts,
     /// What one call executed, instruction by instruction.
     pub counts: Counting,
+    /// What can be said of its code without running it; `None` at quick effort, unless it was counted.
+    pub code: Option<CodeFacts>,
     /// What the function left behind that a caller would not expect.
     pub findings: Findings,
     /// How long the parts of the job took.
@@ -94,10 +99,17 @@ pub struct CycleSamples {
     /// Core cycles per call with calls back to back, one value a round, nothing taken out; the same rounds. Empty where
     /// that was not measured: quick effort, or a call so long that overlap is nothing beside it.
     pub throughput: Vec<f64>,
+    /// Core cycles per call as a hardware counter has them, overhead taken out; one value for each round that counts and
+    /// that was counted. Empty where there is no such counter.
+    pub counted: Vec<f64>,
     /// How the rounds that count were chosen.
     pub gate: Gate,
+    /// What each place in memory gave, in the order they were tried; empty where rounds were not told apart by it.
+    pub placements: Vec<Placement>,
     /// Rounds measured and left out.
     pub dropped: u32,
+    /// Rounds, among all, in which the core was taken from the process; `None` where the kernel cannot tell, or nobody asked.
+    pub preempted: Option<u32>,
     /// Calls in one round.
     pub calls_per_round: u32,
     /// Median overhead that was taken out, in core cycles per call: the intercept of the fit.
@@ -108,6 +120,30 @@ pub struct CycleSamples {
     pub ticks_per_cycle: f64,
     /// TSC ticks the first call took, caches cold.
     pub first_call_ticks: u64,
+    /// Calls that found none of their buffers in a cache, where that was asked for.
+    pub cold: Option<ColdCalls>,
+}
+
+/// What a function took at one place in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Bytes past a 64-byte boundary at which it began.
+    pub offset: u8,
+    /// Median of its rounds: core cycles per isolated call.
+    pub cycles: f64,
+    /// Rounds that passed the gate there.
+    pub rounds: u32,
+    /// Whether it agrees with the others, so that its rounds count.
+    pub counts: bool,
+}
+
+/// Single calls, each after all buffers were flushed from the caches.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ColdCalls {
+    /// Core cycles per call, overhead taken out: the mean of the middle eight tenths.
+    pub cycles: f64,
+    /// Calls made.
+    pub calls: u32,
 }
 
 /// How the rounds that count were chosen.
@@ -136,6 +172,25 @@ pub struct CounterReading {
     pub time_running: u64,
 }
 
+/// Static facts about the code that the function may reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeFacts {
+    /// Instructions found.
+    pub instructions: u32,
+    /// Bytes they take.
+    pub bytes: u32,
+    /// Instruction set extensions they need, as `/proc/cpuinfo` names them; those that every x86-64 CPU has are left out.
+    pub needs: Vec<Name>,
+    /// Bits of the widest vector register named; 0 if there is none.
+    pub vector_bits: u16,
+    /// Branches through registers or memory: there may be more code than was found.
+    pub indirect_branches: bool,
+    /// Instructions that only the kernel may execute.
+    pub privileged: bool,
+    /// Instructions that ask the kernel for something.
+    pub system_calls: bool,
+}
+
 /// What the function left behind. Each is a finding about the function, not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Findings {
@@ -151,6 +206,8 @@ pub struct Findings {
     pub x87: bool,
     /// Upper halves of vector registers were left in use; `None` where the CPU cannot tell.
     pub dirty_upper: Option<bool>,
+    /// Input buffers that no longer held what they were filled with, bit 0 the plan's first; `None` where nobody looked.
+    pub mutated: Option<u32>,
 }
 
 /// Nanoseconds spent in the worker, by its own clock.
@@ -235,8 +292,17 @@ impl Measurement {
         let cycles = &self.cycles;
         check_count("rounds", cycles.isolated.len(), 1, MAX_ROUNDS)?;
         check_count("throughput rounds", cycles.throughput.len(), 0, MAX_ROUNDS)?;
+        check_count("placements", cycles.placements.len(), 0, MAX_PLACEMENTS)?;
+        for placement in &cycles.placements {
+            check_figure("cycles at a placement", placement.cycles)?;
+        }
+        check_figure("cold cycles", cycles.cold.map_or(0.0, |cold| cold.cycles))?;
+        if let Some(code) = &self.code {
+            check_count("instruction sets", code.needs.len(), 0, MAX_FEATURES)?;
+        }
         check_count("counters", self.counters.len(), 0, MAX_COUNTERS)?;
-        for &value in cycles.isolated.iter().chain(&cycles.throughput) {
+        check_count("counted rounds", cycles.counted.len(), 0, MAX_ROUNDS)?;
+        for &value in cycles.isolated.iter().chain(&cycles.throughput).chain(&cycles.counted) {
             check_figure("cycles", value)?;
         }
         check_figure("overhead", cycles.overhead_cycles)?;
@@ -245,6 +311,7 @@ impl Measurement {
         if self.counters.iter().any(|reading| reading.calls == 0) {
             return Err(ReplyError::Figure { what: "calls of a counter" });
         }
+        self.events.check()?;
         self.counts.check()
     }
 }

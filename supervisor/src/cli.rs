@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::options::OptionArgs;
+
 /// Runs untrusted x86-64 functions in locked-down processes and measures them.
 #[derive(Debug, Parser)]
 #[command(name = "webrunner", version, arg_required_else_help = true)]
@@ -25,6 +27,8 @@ pub enum Command {
     Kernels(KernelsArgs),
     /// Ask a running service whether it is ready and its answers are right: exit code 0, or 1 with a line that says why
     SelfCheck(SelfCheckArgs),
+    /// Say what isolation and measurement this host offers, and what would improve them.
+    Doctor(DoctorArgs),
 }
 
 /// Flags of `webrunner serve`.
@@ -86,6 +90,18 @@ pub struct RunArgs {
     /// How much time to spend on a steady answer: quick, standard or thorough
     #[arg(long, value_name = "EFFORT", default_value = "standard")]
     pub effort: String,
+    /// Hardware events to count in place of the usual ones: names, aliases or cpu/event=0xa1,umask=1/, joined by commas
+    #[arg(long, value_name = "LIST")]
+    pub events: Option<String>,
+    /// Count what one call executes: yes or no [default: yes unless the effort is quick]
+    #[arg(long, value_name = "YES|NO")]
+    pub counts: Option<String>,
+    /// Check what the function computes: yes or no [default: yes unless the effort is quick]
+    #[arg(long, value_name = "YES|NO")]
+    pub check: Option<String>,
+    /// How to measure.
+    #[command(flatten)]
+    pub options: OptionArgs,
     /// Print the full answer as JSON
     #[arg(long)]
     pub json: bool,
@@ -113,8 +129,28 @@ pub struct SelfCheckArgs {
     pub timeout: u32,
 }
 
-/// Where and how jobs run.
+/// Flags of `webrunner doctor`.
 #[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Measure functions of known length as well, and hold the figures against their bounds; takes up to a minute
+    #[arg(long)]
+    pub measure: bool,
+    /// How often to measure each function
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "measure", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Lines that must be ok even if nothing can be done about them here, such as pmu,tsc
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub require: Vec<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where and how jobs run.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// Where and how jobs run.
+#[derive(Debug, Clone, Args)]
 pub struct PoolArgs {
     /// Cores to measure on, such as 1,3-5 [default: one thread of each core but the first]
     #[arg(long, value_name = "LIST")]

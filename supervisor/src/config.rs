@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use webrunner_protocol::control::Isolation;
@@ -10,11 +11,13 @@ use webrunner_protocol::ids::CoreId;
 
 use crate::cli::{PoolArgs, ServeArgs};
 use crate::cores::{self, CoresError};
+use crate::events::family::CpuModel;
+use crate::events::host::HostEvents;
 use crate::pool::{LaunchError, PoolConfig, ZygoteSettings, find_executable};
 use crate::reload::Files;
 
 /// Port the old service listened on.
-const DEFAULT_PORT: u16 = 8081;
+pub(crate) const DEFAULT_PORT: u16 = 8081;
 
 /// Most jobs that may wait; each holds its object in memory.
 const MAX_QUEUE: usize = 4096;
@@ -135,13 +138,19 @@ impl PoolConfig {
             _ => return Err(ConfigError::Isolation { got: args.isolation }),
         };
         let (cores, quick_cores) = job_cores(args.cores.as_deref())?;
+        let events = HostEvents::gather(&CpuModel::read(), cores.iter().chain(&quick_cores).copied());
         Ok(Self {
             cores,
             quick_cores,
             queue_capacity,
             jobs_per_zygote: MAX_ZYGOTE_JOBS,
             deadline: Duration::from_secs(args.deadline.into()),
-            zygote: ZygoteSettings { executable: worker(args.worker)?, require, cpu_seconds: args.cpu_limit },
+            zygote: ZygoteSettings {
+                executable: worker(args.worker)?,
+                require,
+                cpu_seconds: args.cpu_limit,
+                events: Arc::new(events),
+            },
         })
     }
 }

@@ -113,6 +113,16 @@ pub fn leave_to_jobs(jobs: &[CoreId]) -> Result<(), CoresError> {
     sched_setaffinity(None, &set).map_err(|error| CoresError::Affinity { reason: error.to_string() })
 }
 
+/// Moves this thread to one core.
+///
+/// # Errors
+/// [`CoresError::Affinity`].
+pub fn stay_on(core: CoreId) -> Result<(), CoresError> {
+    let mut set = CpuSet::new();
+    set.set(core.0 as usize);
+    sched_setaffinity(None, &set).map_err(|error| CoresError::Affinity { reason: error.to_string() })
+}
+
 /// The cores as a list with commas.
 #[must_use]
 pub fn list(cores: &[CoreId]) -> String {

@@ -40,6 +40,12 @@ pub fn raise_limit() -> u64 {
     limit.unwrap_or(u64::MAX)
 }
 
+/// Descriptors that so many connections take, and what is set aside before them.
+#[must_use]
+pub fn needed(connections: u64, cores: u64) -> u64 {
+    FOR_THE_SERVICE + cores * FOR_EACH_CORE + connections * FOR_EACH_CONNECTION
+}
+
 /// As many connections as were asked for, or as many as `limit` leaves, which is said. Those of operators come first.
 ///
 /// # Errors

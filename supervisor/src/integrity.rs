@@ -393,6 +393,8 @@ mod tests {
     use webrunner_protocol::counts::{Counting, Counts, NotCountable};
     use webrunner_protocol::reply::{CycleSamples, EntryPoint, Findings, Outputs, Phases, Returned};
 
+    use webrunner_protocol::passes::EventCounts;
+
     use super::*;
 
     /// What a standard job of 1000 cycles a call looks like at 2 GHz, counter and core alike.
@@ -410,8 +412,14 @@ mod tests {
                 empty_call_cycles: 13.0,
                 ticks_per_cycle: 1.0,
                 first_call_ticks: 5000,
+                counted: Vec::new(),
+                placements: Vec::new(),
+                preempted: None,
+                cold: None,
             },
             counters: Vec::new(),
+            events: EventCounts::default(),
+            code: None,
             counts: Counting::Counted(Box::new(Counts {
                 instructions: 4000,
                 branches: 500,

@@ -7,11 +7,13 @@
 //!
 //! - [`cli`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
 //! - [`startup`], [`service`], [`routes`], [`envelope`]: the HTTP service.
-//! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
-//! - [`pool`]: slots, zygotes, the queue.
+//! - [`request`], [`options`], [`catalogue`], [`negotiate`]: from a query to a job.
+//! - [`events`]: hardware events by name, and how the kernel is asked for them.
+//! - [`pool`]: slots, zygotes, the queue. [`repeat`]: a job that is run twice.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
+//! - [`doctor`]: what this host offers, and whether known functions measure right on it; [`progress`]: how far it has come.
 //! - [`metrics`], [`telemetry`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
 //! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
@@ -26,7 +28,9 @@ pub mod config;
 pub mod connections;
 pub mod cores;
 pub mod descriptors;
+pub mod doctor;
 pub mod envelope;
+pub mod events;
 pub mod fault;
 pub mod http_client;
 pub mod integrity;
@@ -34,11 +38,14 @@ pub mod machine;
 pub mod metrics;
 pub mod negotiate;
 pub mod operators;
+pub mod options;
 pub mod pool;
 pub mod problem;
+pub mod progress;
 pub mod rate_limit;
 pub mod reload;
 pub mod render;
+pub mod repeat;
 pub mod request;
 pub mod request_id;
 pub mod routes;

@@ -6,17 +6,23 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use actix_web::web::Bytes;
 use webrunner_kernels::{Catalogue, Kernel};
+use webrunner_protocol::events::EventSet;
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
+use webrunner_protocol::options::MeasureOptions;
 use webrunner_protocol::plan::CallPlan;
 use webrunner_protocol::reply::Measurement;
 
 use crate::catalogue;
 use crate::check::{Correctness, Examination, Examined};
+use crate::events::Selection;
+use crate::events::host::HostEvents;
 use crate::fault::CallNames;
 use crate::machine::isa::Isa;
 use crate::negotiate::Format;
-use crate::pool::End;
+use crate::options;
+use crate::pool::{End, Order};
 use crate::problem::Problem;
 
 /// Most name=value pairs in one query.
@@ -44,6 +50,10 @@ pub struct RunRequest<'a> {
     pub counts: Option<bool>,
     /// Whether to check what the function computes; left to the effort if not said.
     pub check: Option<bool>,
+    /// Hardware events to count in place of the usual ones.
+    pub events: Option<Cow<'a, str>>,
+    /// How to measure.
+    pub options: MeasureOptions,
     /// Form of the answer, if one is named.
     pub format: Option<Format>,
     /// The kernel's parameters.
@@ -64,8 +74,10 @@ impl<'a> RunRequest<'a> {
     /// # Errors
     /// As [`RunRequest::from_query`].
     pub fn from_pairs(pairs: Vec<Pair<'a>>) -> Result<Self, Problem> {
-        let (mut kernel, mut symbol, mut format, mut counts, mut check) = (None, None, None, None, None);
+        let (mut kernel, mut symbol, mut format) = (None, None, None);
+        let (mut counts, mut check, mut events) = (None, None, None);
         let mut effort = Effort::Standard;
+        let mut measuring = MeasureOptions::default();
         let mut parameters = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
             match &*name {
@@ -74,7 +86,9 @@ impl<'a> RunRequest<'a> {
                 "_effort" => effort = parse_effort(&value)?,
                 "_counts" => counts = Some(parse_switch("_counts", &value)?),
                 "_check" => check = Some(parse_switch("_check", &value)?),
+                "_events" => events = Some(value),
                 "_format" => format = Some(parse_format(&value)?),
+                option if options::set(&mut measuring, option, &value)? => {}
                 option if option.starts_with('_') => {
                     return Err(Problem::UnknownOption { name: name.into_owned() });
                 }
@@ -82,7 +96,21 @@ impl<'a> RunRequest<'a> {
             }
         }
         let kernel = kernel.filter(|name| !name.is_empty()).ok_or(Problem::KernelMissing)?;
-        Ok(Self { kernel, symbol, effort, counts, check, format, parameters })
+        Ok(Self { kernel, symbol, effort, counts, check, events, options: measuring, format, parameters })
+    }
+
+    /// Finds the hardware events that were asked for; `None` if none were.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownEvent`], [`Problem::BadEvent`] or [`Problem::BadOption`].
+    pub fn selection(&self, events: &HostEvents) -> Result<Option<Selection>, Problem> {
+        let Some(list) = &self.events else { return Ok(None) };
+        if self.effort == Effort::Quick {
+            // It is over before the counters could be read for several passes.
+            let expected = "_effort=standard or thorough beside it";
+            return Err(Problem::BadOption { name: "_events", expected, got: "_effort=quick".into() });
+        }
+        Ok(Some(events.select(list)?))
     }
 
     /// Finds the kernel and settles its parameters.
@@ -107,6 +135,8 @@ impl<'a> RunRequest<'a> {
             effort: self.effort,
             // A quick job takes little longer than the counting.
             counts: self.counts.unwrap_or(self.effort != Effort::Quick),
+            events: None,
+            options: self.options,
             symbol: self.symbol.as_deref().map(str::to_owned),
         })
     }
@@ -129,6 +159,10 @@ pub struct Call<'k> {
     pub effort: Effort,
     /// Whether to count instructions.
     pub counts: bool,
+    /// Hardware events to count in place of the usual ones.
+    pub events: Option<Selection>,
+    /// How to measure.
+    pub options: MeasureOptions,
     /// The function the client named.
     pub symbol: Option<String>,
     /// The check of what the function computes, or why there is none, in words.
@@ -136,6 +170,20 @@ pub struct Call<'k> {
 }
 
 impl Call<'_> {
+    /// The hardware events to ask the kernel for in place of the usual ones. None either on a host that has no counters:
+    /// those asked for are then absent.
+    #[must_use]
+    pub fn chosen_events(&self) -> Option<EventSet> {
+        self.events.as_ref().and_then(|selection| selection.set.clone())
+    }
+
+    /// The call as a job for the pool, made on this object.
+    #[must_use]
+    pub fn order(&self, object: Bytes) -> Order {
+        let (events, examination) = (self.chosen_events(), self.examination());
+        Order { work: self.work(), object, events, examination }
+    }
+
     /// The measurement this call ended with.
     ///
     /// # Errors
@@ -171,6 +219,7 @@ impl Call<'_> {
             entry: EntryRule { symbol: self.symbol.clone(), kernel: self.kernel.name().to_owned() },
             call: self.plan.clone(),
             effort: self.effort,
+            options: self.options,
             counts: self.counts,
             fill_seed: FILL_SEED,
             checking: None,
@@ -190,12 +239,13 @@ pub fn parse_effort(name: &str) -> Result<Effort, Problem> {
     })
 }
 
-fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
-    match word {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err(Problem::BadOption { name, expected: "yes or no", got: word.to_owned() }),
-    }
+/// Reads a word for yes or no; `name` is the option's in a query.
+///
+/// # Errors
+/// [`Problem::BadOption`].
+pub fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
+    let bad = || Problem::BadOption { name, expected: "yes or no", got: word.to_owned() };
+    options::yes_or_no(word).ok_or_else(bad)
 }
 
 fn parse_format(name: &str) -> Result<Format, Problem> {
@@ -317,6 +367,7 @@ mod tests {
         assert_eq!(kind("kernel=sdot&_effort=fast"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_counts=1"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_check=true"), Kind::BadOption);
+        assert_eq!(kind("kernel=sdot&_placements=2"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_format=xml"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_symbol="), Kind::BadOption);
     }

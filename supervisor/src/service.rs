@@ -2,16 +2,12 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use actix_web::web::Bytes;
-use webrunner_protocol::job::Work;
-
-use crate::check::Examination;
 use crate::machine::Machine;
 use crate::metrics::{Metrics, Now};
-use crate::pool::{Facts, Finished, Gauges, Launched, Pool, ZygoteFacts};
+use crate::pool::{Facts, Finished, Gauges, Launched, Order, Pool, ZygoteFacts};
 use crate::problem::Problem;
 use crate::rate_limit::{Client, RateLimit};
 use crate::reload::Live;
@@ -114,26 +110,15 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
-    pub async fn run(
-        &self,
-        work: Work,
-        object: Bytes,
-        examination: Option<Arc<Examination>>,
-    ) -> Result<Finished, Problem> {
+    pub async fn run(&self, order: Order) -> Result<Finished, Problem> {
         let pool = self.pool.get().ok_or_else(not_started)?;
-        Ok(pool.run(work, object, examination).await?)
+        Ok(pool.run(order).await?)
     }
 
     /// What the pool is; nothing until it has started.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        static NOTHING: Facts = Facts {
-            cores: Vec::new(),
-            quick_cores: Vec::new(),
-            ticks_per_ms: 0,
-            layers: Vec::new(),
-            events: Vec::new(),
-        };
+        static NOTHING: LazyLock<Facts> = LazyLock::new(Facts::default);
         self.pool.get().map_or(&NOTHING, Pool::facts)
     }
 

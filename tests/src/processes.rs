@@ -51,6 +51,14 @@ impl Process {
         Some(value.trim().to_owned())
     }
 
+    /// CPU time it has used in user mode, in ticks; 0 once it is gone.
+    #[must_use]
+    pub fn user_ticks(self) -> u64 {
+        let stat = fs::read_to_string(self.path("stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
+        fields.split(' ').nth(11).and_then(|ticks| ticks.parse().ok()).unwrap_or_default()
+    }
+
     /// Whether it is the first process of a process namespace of its own.
     #[must_use]
     pub fn is_init(self) -> bool {

@@ -300,6 +300,11 @@ impl Service {
         children.filter(|child| !child.is_init()).collect()
     }
 
+    /// Waits until a job that never ends has begun to: a worker has been given it before, and may not have read it yet.
+    pub fn spins(&self) {
+        wait::until("a worker spins", || self.workers().iter().any(|worker| worker.user_ticks() > 2));
+    }
+
     /// How many descriptors the supervisor has open.
     ///
     /// # Panics

@@ -58,6 +58,7 @@ const INSTRUCTIONS: &[FaultRow] = &[
 /// What is left behind on return, and what the answer finds.
 const LEFT_BEHIND: &[(&str, &[&str])] = &[
     ("return_clobbered", &["rbx, rbp, r12, r13, r14, r15"]),
+    ("unreached", &["only the kernel", "system calls"]),
     ("return_popping", &["wrong stack pointer"]),
     ("return_direction", &["direction flag"]),
     ("return_ac", &[]),
@@ -111,8 +112,10 @@ const FORGED: &[&str] = &[
 const ENDLESS: &[&str] =
     &["spin", "spin_pause", "forge_junk_spin", "forge_length_spin", "forge_header_spin", "forge_brief_spin"];
 
-/// Objects with a test of their own, here, in `system_calls.rs` or in `truth.rs`.
+/// Objects with a test of their own, here or in `system_calls.rs`, `truth.rs` or `measuring.rs`.
 const OTHERS: &[&str] = &[
+    "overrun_by_one",
+    "write_input",
     "fault_fs_base",
     "avx512",
     "amx",

@@ -75,6 +75,7 @@ fn a_zygote_that_dies_costs_its_job_and_is_replaced() {
     let service = Service::with_flags(FOR_HOURS);
     let zygote = service.zygote();
     let mut job = in_flight(&service, ENDLESS);
+    service.spins();
     kill(zygote.id, Signal::KILL);
     let answer = job.receive();
     assert_eq!((answer.status, answer.slug().as_str()), (503, "no-worker"));
@@ -131,6 +132,7 @@ fn a_running_worker_killed_from_outside_is_no_fault_of_its_object() {
     service.settle();
     let waiting = service.workers();
     let mut job = in_flight(&service, ENDLESS);
+    service.spins();
     // The one that runs is among those that waited.
     for worker in waiting {
         kill(worker.id, Signal::KILL);

@@ -37,9 +37,11 @@ const MEASURED: &[(&str, &str)] = &[
     ("good/sexp_gcc_O3_avx2.o", "kernel=vector.sexp"),
     ("good/sexp_clang_O2_nopic.o", "kernel=vector.sexp"),
     ("good/empty.o", "kernel=playground"),
+    ("good/denormal.o", "kernel=test.returns_float"),
     ("good/chain100_stripped.o", "kernel=playground"),
     ("bad/entry_undefined.o", "kernel=playground"),
     ("../../examples/sdot.o", SDOT),
+    ("../../examples/sdot_avx2.o", "kernel=blis.sdot&n=1024"),
 ];
 
 /// Chains and the cycles they take.
@@ -62,6 +64,7 @@ const RETURNS: &[(&str, &str, u64)] = &[
     ("good/const_table_gcc_O2_large.o", "playground", 72),
     ("good/strings_gcc_O2_pic.o", "playground", 16),
     ("good/strings_clang_O2_nopic.o", "playground", 16),
+    ("good/aligned64.o", "playground", 0),
     ("good/counter_gcc_O2_pic.o", "playground", 102),
     ("good/common_gcc_O2_nopic.o", "playground", 65),
     ("good/cross_section_gcc_O2_pic.o", "playground", 23),

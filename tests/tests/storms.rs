@@ -156,7 +156,7 @@ fn those_in_line_are_turned_away_when_nobody_can_serve_them() {
     service.settle();
     let mut running = Connection::open(service.address());
     running.send(&jobs::request("hostile/spin.o", "kernel=playground").bytes());
-    wait::until("the endless job runs", || service.readiness()["running"] == 1);
+    service.spins();
     let mut waiting = Connection::open(service.address());
     waiting.send(&jobs::request("good/chain100.o", "kernel=playground").bytes());
     wait::until("the other job waits", || service.readiness()["queued"] == 1);

@@ -11,7 +11,9 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use webrunner_protocol::job::Effort;
 use webrunner_protocol::reply::Gate;
-use webrunner_worker::measure::{Host, Measured, NoCounters, PreparedCall, Schedule, Session, measure};
+use webrunner_worker::measure::{
+    Host, Measured, NoCounters, NoInputs, PreparedCall, Schedule, Session, measure,
+};
 
 macro_rules! chain {
     ($name:ident, $label:literal, $step:literal, $times:literal) => {
@@ -69,7 +71,8 @@ fn main() {
             PreparedCall::new(&[], &[], function as *const () as u64, top).expect("a call without arguments");
         let begun = Instant::now();
         // SAFETY: the functions above use no stack but for their return address, and this stack is used for nothing else.
-        let once = |_| unsafe { measure(&mut session, &call, &schedule, &host, &mut NoCounters) };
+        let once =
+            |_| unsafe { measure(&mut session, &call, &schedule, &host, &mut NoCounters, &mut NoInputs) };
         let answers: Vec<Measured> = (0..runs).map(once).collect();
         report(name, expected, &answers, begun.elapsed().as_secs_f64() * 1e3);
     }

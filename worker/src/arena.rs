@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use webrunner_protocol::options::Guard;
 use webrunner_protocol::plan::{Buffer, CallPlan, PlanError};
 
 use crate::sys::memory::{self, IMAGE_ARENA, PAGE, Region};
@@ -21,6 +22,9 @@ const COPY_BYTES: usize = 8 << 20;
 
 /// Largest extra gap, in pages, drawn before each place.
 const MAX_GAP_PAGES: u64 = 1 << 12;
+
+/// The same between the images of one object.
+const MAX_IMAGE_GAP_PAGES: u64 = 1 << 8;
 
 /// Draws numbers from a seed (SplitMix64, Steele, Lea and Flood 2014); spreads addresses, guards no secret.
 #[derive(Debug, Clone)]
@@ -76,6 +80,22 @@ pub fn place_image(draw: &mut Draw, bytes: u64) -> usize {
     IMAGE_ARENA.start + below + draw.below((slack / PAGE) as u64 + 1) as usize * PAGE
 }
 
+/// Chooses bases for `count` images of `bytes` bytes each, the lowest first, with room below it for the counting copy and the stack.
+///
+/// They lie on pages of their own, at distances drawn: what makes one place slow, branch predictors above all, goes by
+/// the upper bits of an address too. They lie near each other, so that they are found through the same page tables.
+#[must_use]
+pub fn place_images(draw: &mut Draw, bytes: u64, count: usize) -> Vec<usize> {
+    let longest_step = bytes as usize + GUARD + MAX_IMAGE_GAP_PAGES as usize * PAGE;
+    let mut base = place_image(draw, bytes + (count.saturating_sub(1) * longest_step) as u64);
+    let mut bases = Vec::with_capacity(count);
+    for _ in 0..count {
+        bases.push(base);
+        base += bytes as usize + GUARD + draw.below(MAX_IMAGE_GAP_PAGES) as usize * PAGE;
+    }
+    bases
+}
+
 /// Where the counting copy of the image at `base` may lie. It takes what it needs from the top, next to the image.
 #[must_use]
 pub fn place_copy(base: usize) -> Range<usize> {
@@ -90,18 +110,20 @@ pub fn place_stack(copy: usize) -> Range<usize> {
     top - STACK_BYTES..top
 }
 
-/// Chooses a place for every buffer.
+/// Chooses a place for every buffer: its first element at its offset past a boundary, or, if its end is guarded, its last
+/// element at the end of its last page. An element's own alignment is kept either way: pages hold a whole number of any.
 ///
 /// # Errors
 /// [`PlanError::TooMuchMemory`] if the arena cannot hold them; the plan's own limits make that impossible.
-pub fn place_buffers(draw: &mut Draw, plan: &CallPlan) -> Result<Vec<BufferPlace>, PlanError> {
-    place_within(&memory::buffer_arena(), draw, plan)
+pub fn place_buffers(draw: &mut Draw, plan: &CallPlan, guard: Guard) -> Result<Vec<BufferPlace>, PlanError> {
+    place_within(&memory::buffer_arena(), draw, plan, guard)
 }
 
 fn place_within(
     arena: &Range<usize>,
     draw: &mut Draw,
     plan: &CallPlan,
+    guard: Guard,
 ) -> Result<Vec<BufferPlace>, PlanError> {
     let too_much = || PlanError::TooMuchMemory { bytes: plan.buffer_bytes() };
     // The first half of the arena is only there to start anywhere in.
@@ -109,7 +131,10 @@ fn place_within(
     let mut buffers = Vec::with_capacity(plan.buffers.len());
     for buffer in &plan.buffers {
         let bytes = buffer_bytes(buffer).ok_or_else(too_much)?;
-        let offset = buffer.offset as usize;
+        let offset = match guard {
+            Guard::None => buffer.offset as usize,
+            Guard::End => bytes.wrapping_neg() % PAGE,
+        };
         // A buffer of no elements still has an address that can be formed, and a page that can be read.
         let whole = (bytes + offset).max(1).next_multiple_of(PAGE);
         let start = cursor + GUARD + draw.below(MAX_GAP_PAGES) as usize * PAGE;
@@ -154,6 +179,22 @@ mod tests {
         assert_eq!(ends.max(), Some(IMAGE_ARENA.end));
     }
 
+    #[test]
+    fn images_lie_apart_and_in_the_arena() {
+        for seed in 0..100_000 {
+            for (bytes, count) in [(4 * PAGE as u64, 4), (1 << 20, 4), (LARGEST_IMAGE as u64, 1)] {
+                let bases = place_images(&mut Draw::new(seed), bytes, count);
+                assert_eq!(bases.len(), count);
+                assert!(
+                    bases.is_sorted_by(|lower, upper| lower + bytes as usize + GUARD <= *upper),
+                    "{bases:x?}"
+                );
+                assert!(bases.iter().all(|base| base.is_multiple_of(PAGE)));
+                assert!(bases[count - 1] + bytes as usize <= IMAGE_ARENA.end);
+            }
+        }
+    }
+
     fn buffer() -> impl Strategy<Value = Buffer> {
         (0..1_u64 << 20, 0..=CallPlan::MAX_OFFSET).prop_map(|(elements, offset)| Buffer {
             elements,
@@ -173,15 +214,22 @@ mod tests {
         fn buffers_have_closed_memory_on_both_sides(
             seed: u64,
             buffers in prop::collection::vec(buffer(), 0..=MAX_ARGUMENTS),
+            guarded: bool,
         ) {
             let plan = plan(buffers);
             let arena = 0x10_0000_0000..0x10_0000_0000 + memory::BUFFER_ARENA_BYTES;
-            let places = place_within(&arena, &mut Draw::new(seed), &plan).unwrap();
+            let guard = if guarded { Guard::End } else { Guard::None };
+            let places = place_within(&arena, &mut Draw::new(seed), &plan, guard).unwrap();
             let mut closed_from = arena.start;
             for (place, buffer) in places.iter().zip(&plan.buffers) {
                 prop_assert!(closed_from + GUARD <= place.pages.start);
                 prop_assert!(place.pages.start.is_multiple_of(PAGE) && place.pages.end.is_multiple_of(PAGE));
-                prop_assert_eq!(place.address, place.pages.start + buffer.offset as usize);
+                if guarded {
+                    prop_assert!(place.bytes == 0 || place.address + place.bytes == place.pages.end);
+                    prop_assert!(place.address.is_multiple_of(8));
+                } else {
+                    prop_assert_eq!(place.address, place.pages.start + buffer.offset as usize);
+                }
                 prop_assert_eq!(place.bytes as u64, buffer.elements * 8);
                 prop_assert!(place.pages.contains(&place.address) || place.bytes == 0);
                 prop_assert!(place.address + place.bytes <= place.pages.end);
@@ -201,7 +249,7 @@ mod tests {
             fill: Fill::Zero,
             direction: Direction::InOut,
         };
-        let refused = place_within(&small, &mut Draw::new(1), &plan(vec![buffer]));
+        let refused = place_within(&small, &mut Draw::new(1), &plan(vec![buffer]), Guard::None);
         assert_eq!(refused, Err(PlanError::TooMuchMemory { bytes: 4 * GUARD as u64 }));
     }
 
@@ -214,7 +262,7 @@ mod tests {
             fill: Fill::Zero,
             direction: Direction::InOut,
         };
-        let refused = place_within(&(0..1 << 40), &mut Draw::new(1), &plan(vec![buffer]));
+        let refused = place_within(&(0..1 << 40), &mut Draw::new(1), &plan(vec![buffer]), Guard::None);
         assert_eq!(refused, Err(PlanError::TooMuchMemory { bytes: u64::MAX }));
     }
 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use webrunner_protocol::fault::{CodePlace, DataPlace, Fault, FaultCause, InstructionBytes};
 use webrunner_protocol::ids::JobId;
-use webrunner_protocol::limits::{MAX_ARGUMENTS, MAX_INSTRUCTION_BYTES};
+use webrunner_protocol::limits::{MAX_ARGUMENTS, MAX_INSTRUCTION_BYTES, MAX_PLACEMENTS};
 use webrunner_protocol::reply::{Outcome, Reply, WorkerFailure};
 
 use crate::arena::GUARD;
@@ -41,6 +41,17 @@ pub struct Facts {
     pub phase: Phase,
     /// The job.
     pub job: JobId,
+    /// The object, at each of the places where it lies.
+    pub images: [ImageFacts; MAX_PLACEMENTS],
+    /// The function's stack.
+    pub stack: Range<usize>,
+    /// First element and length of each buffer.
+    pub buffers: [Range<usize>; MAX_ARGUMENTS],
+}
+
+/// What is known about the object at one place; empty ranges for what it does not have, and for a place without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
     /// Address of the function.
     pub function: u64,
     /// The object's text.
@@ -49,10 +60,14 @@ pub struct Facts {
     pub read_only: Range<usize>,
     /// Its writable data.
     pub data: Range<usize>,
-    /// The function's stack.
-    pub stack: Range<usize>,
-    /// First element and length of each buffer.
-    pub buffers: [Range<usize>; MAX_ARGUMENTS],
+}
+
+impl ImageFacts {
+    /// Nothing.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { function: 0, text: 0..0, read_only: 0..0, data: 0..0 }
+    }
 }
 
 impl Facts {
@@ -60,10 +75,7 @@ impl Facts {
         Self {
             phase: Phase::Idle,
             job: JobId(0),
-            function: 0,
-            text: 0..0,
-            read_only: 0..0,
-            data: 0..0,
+            images: [const { ImageFacts::none() }; MAX_PLACEMENTS],
             stack: 0..0,
             buffers: [const { 0..0 }; MAX_ARGUMENTS],
         }
@@ -122,9 +134,14 @@ fn within(range: &Range<usize>, address: u64) -> bool {
     usize::try_from(address).is_ok_and(|address| range.contains(&address))
 }
 
+/// The place whose text holds this address.
+fn image_around(facts: &Facts, ip: u64) -> Option<&ImageFacts> {
+    facts.images.iter().find(|image| within(&image.text, ip))
+}
+
 fn code_place(facts: &Facts, ip: u64) -> CodePlace {
-    if within(&facts.text, ip) {
-        CodePlace::Object { function_offset: ip.wrapping_sub(facts.function) as i64 }
+    if let Some(image) = image_around(facts, ip) {
+        CodePlace::Object { function_offset: ip.wrapping_sub(image.function) as i64 }
     } else if within(&process::own_text(), ip) {
         CodePlace::Harness
     } else {
@@ -137,14 +154,18 @@ fn data_place(facts: &Facts, address: u64) -> DataPlace {
         return DataPlace::Null;
     }
     let Ok(at) = usize::try_from(address) else { return DataPlace::Elsewhere };
-    let known = [
-        (&facts.text, DataPlace::Text),
-        (&facts.read_only, DataPlace::ReadOnlyData),
-        (&facts.data, DataPlace::Data),
-        (&facts.stack, DataPlace::Stack),
-    ];
-    if let Some((_, place)) = known.into_iter().find(|(range, _)| range.contains(&at)) {
-        return place;
+    if facts.stack.contains(&at) {
+        return DataPlace::Stack;
+    }
+    for image in &facts.images {
+        let known = [
+            (&image.text, DataPlace::Text),
+            (&image.read_only, DataPlace::ReadOnlyData),
+            (&image.data, DataPlace::Data),
+        ];
+        if let Some((_, place)) = known.into_iter().find(|(range, _)| range.contains(&at)) {
+            return place;
+        }
     }
     if (facts.stack.start.saturating_sub(GUARD)..facts.stack.start).contains(&at) {
         return DataPlace::StackGuard;
@@ -170,12 +191,12 @@ fn buffer_place(facts: &Facts, at: usize) -> DataPlace {
 
 /// The instruction's bytes, if it lies in the object's text: those pages are readable because this worker made them so.
 fn instruction(facts: &Facts, ip: u64) -> InstructionBytes {
-    let trusted = memory::IMAGE_ARENA.start <= facts.text.start && facts.text.end <= memory::IMAGE_ARENA.end;
-    if !trusted || !within(&facts.text, ip) {
+    let Some(image) = image_around(facts, ip) else { return InstructionBytes::default() };
+    if image.text.start < memory::IMAGE_ARENA.start || memory::IMAGE_ARENA.end < image.text.end {
         return InstructionBytes::default();
     }
     let at = ip as usize;
-    let len = (facts.text.end - at).min(MAX_INSTRUCTION_BYTES);
+    let len = (image.text.end - at).min(MAX_INSTRUCTION_BYTES);
     // SAFETY: the range lies in the image's text. Should the function have rewritten these facts, the read may fault,
     // and the kernel ends the process: its own loss.
     InstructionBytes::new(unsafe { std::slice::from_raw_parts(at as *const u8, len) })

@@ -7,19 +7,21 @@
 use std::ops::Range;
 
 use webrunner_protocol::counts::{Counting, NotCountable};
-use webrunner_protocol::fill::fill;
-use webrunner_protocol::job::KernelWork;
-use webrunner_protocol::plan::{Buffer, CallPlan, Direction};
+use webrunner_protocol::job::{Effort, KernelWork};
+use webrunner_protocol::limits::MAX_PLACEMENTS;
+use webrunner_protocol::passes::EventCounts;
+use webrunner_protocol::plan::{Buffer, Direction};
 use webrunner_protocol::refusal::Refusal;
 use webrunner_protocol::reply::{
-    CounterReading, EntryPoint, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure,
+    CodeFacts, EntryPoint, Findings, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure,
 };
 
-use crate::arena::{self, BufferPlace, Draw};
+use crate::arena::{self, Draw};
+use crate::buffers::Buffers;
 use crate::count::{self, Features, Text, pass::Pass};
 use crate::counters::OpenCounters;
-use crate::fault::{self, Phase};
-use crate::load::{Entry, LinkError, Object, Rights};
+use crate::fault::{self, ImageFacts, Phase};
+use crate::load::{Entry, LinkError, Object, PAGE_BYTES, Rights};
 use crate::measure::{self, Host, PreparedCall, Schedule, Session};
 use crate::sys::keyed::{self, Key};
 use crate::sys::memory::{Access, Region};
@@ -60,8 +62,7 @@ pub struct Rest<'a> {
     pub work: &'a KernelWork,
     /// What the last measured call returned.
     pub last_returned: Returned,
-    buffers: Vec<BufferPlace>,
-    regions: Vec<Region>,
+    buffers: Buffers<'a>,
     /// `None` if the job does not ask for counts, or they were made.
     pass: Option<Pass>,
     /// Nanoseconds that preparing the pass took.
@@ -81,9 +82,7 @@ impl Rest<'_> {
         let started = ticks();
         let first_call_us = measurement.cycles.first_call_ticks as f64 / meter.ticks_per_us;
         measurement.counts = if pass.has_time_for(first_call_us) {
-            let KernelWork { call: plan, fill_seed, .. } = self.work;
-            let written = |direction| direction != Direction::In;
-            fill_buffers(plan, &self.buffers, &mut self.regions, *fill_seed, written);
+            self.buffers.fill(|direction| direction != Direction::In);
             fault::note(|facts| facts.phase = Phase::Counting);
             // SAFETY: as for the measured calls, which used the same stack and buffers.
             unsafe { pass.count(&mut meter.session, &self.call, &meter.host) }
@@ -95,13 +94,7 @@ impl Rest<'_> {
 
     /// The elements of every buffer, with its description, in order.
     pub fn elements(&mut self) -> impl Iterator<Item = (&Buffer, &mut [u8])> {
-        let places = self.buffers.iter().zip(&mut self.regions);
-        self.work
-            .call
-            .buffers
-            .iter()
-            .zip(places)
-            .map(|(buffer, (place, region))| (buffer, place.elements(region)))
+        self.buffers.elements()
     }
 }
 
@@ -150,104 +143,143 @@ fn load_and_measure<'a>(
     let mut draw = Draw::new(seed);
     let started = ticks();
     work.call.check()?;
-    let Loaded { entry, function, stack, pass, prepared_ns } = load(&mut draw, work, object, meter)?;
-    let loaded = ticks();
-    let buffers = arena::place_buffers(&mut draw, &work.call)?;
-    open(&stack)?;
-    let mut regions = open_buffers(&buffers)?;
-    fill_buffers(&work.call, &buffers, &mut regions, work.fill_seed, |_| true);
+    let loaded = load(&mut draw, work, object, meter)?;
+    let linked = ticks();
+    let places = arena::place_buffers(&mut draw, &work.call, work.options.guard)?;
+    open(&loaded.stack)?;
+    // SAFETY: these places were drawn for this job, and are opened here only.
+    let mut buffers = unsafe { Buffers::open(work, places) }.map_err(memory)?;
+    buffers.fill(|_| true);
     let filled = ticks();
     // From here on nothing may be opened or protected.
     keyed::forget(Key::Load);
-    let addresses: Vec<u64> = buffers.iter().map(|buffer| buffer.address as u64).collect();
-    let call = PreparedCall::new(&work.call.arguments, &addresses, function, stack.end as u64)
-        .map_err(|_| Stop::Failed(WorkerFailure::Internal))?;
-    note_running(function, &stack, &buffers);
+    let call = prepare_call(work, &loaded, &buffers)?;
+    note_running(&loaded.stack, &buffers);
+    let wide_vectors = loaded.code.as_ref().is_some_and(|code| code.vector_bits > 128);
+    let schedule = Schedule::of(work.effort).with(&work.options, wide_vectors);
+    // Looking at all of them twice may take longer than a quick measurement.
+    let before = (work.effort != Effort::Quick).then(|| buffers.digests());
+    let Meter { session, host, .. } = meter;
     // SAFETY: the function lies in text that was just linked, the stack was just opened for it alone, and this process
     // exists to be lost: it holds nothing but this job and exits after its reply.
-    let measured = unsafe {
-        measure::measure(&mut meter.session, &call, &Schedule::of(work.effort), &meter.host, counters)
-    };
+    let measured = unsafe { measure::measure(session, &call, &schedule, host, counters, &mut buffers) };
+    let mutated = before.map(|before| buffers.mutated(&before));
+    let Loaded { entry, code, pass, prepared_ns, .. } = loaded;
     let measurement = Measurement {
         entry: EntryPoint { symbol: entry.symbol, offset: entry.text_offset },
         returned: measured.returned,
         cycles: measured.cycles,
-        counters: name_events(counters, measured.counters),
+        counters: measured.counters,
+        events: EventCounts { passes: measured.passes, refused: counters.refused().to_vec() },
         // Sent as it is if the counted call raises a signal.
         counts: if pass.is_some() { Counting::Impossible(NotCountable::Faulted) } else { Counting::NotAsked },
-        findings: measured.findings,
+        code,
+        findings: Findings { mutated, ..measured.findings },
         phases: Phases {
-            load_ns: meter.nanoseconds(started, loaded).saturating_sub(prepared_ns),
-            fill_ns: meter.nanoseconds(loaded, filled),
+            load_ns: meter.nanoseconds(started, linked).saturating_sub(prepared_ns),
+            fill_ns: meter.nanoseconds(linked, filled),
             measure_ns: meter.nanoseconds(filled, ticks()),
             count_ns: prepared_ns,
         },
         outputs: Outputs::NotAsked,
     };
     let last_returned = measured.last_returned;
-    Ok((measurement, Rest { call, work, last_returned, buffers, regions, pass, prepared_ns }))
+    Ok((measurement, Rest { call, work, last_returned, buffers, pass, prepared_ns }))
 }
 
-/// An object in its place.
+fn prepare_call(work: &KernelWork, loaded: &Loaded, buffers: &Buffers<'_>) -> Result<PreparedCall, Stop> {
+    let stack_top = loaded.stack.end as u64;
+    let (first, others) = (loaded.functions.first().copied().unwrap_or_default(), loaded.functions.get(1..));
+    let call = PreparedCall::new(&work.call.arguments, &buffers.addresses(), first, stack_top)
+        .map_err(|_| Stop::Failed(WorkerFailure::Internal))?
+        .also_at(others.unwrap_or_default());
+    Ok(if work.options.flush_denormals { call.flushing_denormals() } else { call })
+}
+
+/// An object in its places.
 struct Loaded {
     entry: Entry,
-    /// Address of the function.
-    function: u64,
+    /// Addresses of the function, one for each place; at least one.
+    functions: Vec<u64>,
     /// Where its stack is to be.
     stack: Range<usize>,
+    /// What its code is like; `None` if that was not looked at.
+    code: Option<CodeFacts>,
     /// `None` if the job does not ask for counts.
     pass: Option<Pass>,
-    /// Nanoseconds that preparing the pass took.
+    /// Nanoseconds that looking at the code and preparing the pass took.
     prepared_ns: u64,
 }
 
-/// Loads the object at an address of its own, and prepares to count a call of its function.
+/// Most bytes of an image that is linked at several places. Copies of a larger one would push each other out of the caches.
+const MOST_REPEATED_BYTES: u64 = 1 << 20;
+
+/// Bytes past a 64-byte boundary at which the function is to begin at each of several places.
+const OFFSETS: [u64; MAX_PLACEMENTS] = [0, 16, 32, 48];
+
+/// At how many places the object of a job is linked.
+fn places(work: &KernelWork, image_bytes: u64) -> usize {
+    if work.effort == Effort::Quick || image_bytes > MOST_REPEATED_BYTES {
+        return 1;
+    }
+    usize::from(work.options.placements).clamp(1, MAX_PLACEMENTS)
+}
+
+/// Loads the object at addresses of its own, and prepares to count a call of its function where it lies first.
+///
+/// At a single place it lies as it came; at several, so that the function begins at another offset of a line each time.
 fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8], meter: &Meter) -> Result<Loaded, Stop> {
-    let object = Object::parse(bytes)?;
+    let mut object = Object::parse(bytes)?;
     let entry = object.entry(&work.entry)?;
+    let places = places(work, object.layout().bytes);
+    let most_bytes = object.layout().bytes + if places > 1 { PAGE_BYTES } else { 0 };
+    let bases = arena::place_images(draw, most_bytes, places);
+    let room = arena::place_copy(bases.first().copied().unwrap_or_default());
+    let mut stack = arena::place_stack(room.start);
+    let mut functions = Vec::with_capacity(places);
+    let (mut code, mut pass, mut prepared_ns) = (None, None, 0);
+    for (number, (base, offset)) in bases.into_iter().zip(OFFSETS).enumerate() {
+        let shift = if places > 1 { object.shift_text(entry.text_offset, offset)? } else { 0 };
+        let function = base as u64 + entry.offset + shift;
+        let mut segments = link(&object, base)?;
+        if number == 0 && (work.counts || work.effort != Effort::Quick) {
+            let started = ticks();
+            (code, pass) = prepare(&mut segments, function, room.clone(), work, meter)?;
+            stack = arena::place_stack(pass.as_ref().map_or(room.end, Pass::start));
+            prepared_ns = meter.nanoseconds(started, ticks());
+        }
+        protect(number, function, segments)?;
+        functions.push(function);
+    }
+    Ok(Loaded { entry, functions, stack, code, pass, prepared_ns })
+}
+
+/// Links the object at `base`; nothing is protected yet.
+fn link(object: &Object<'_>, base: usize) -> Result<Vec<(Rights, Region)>, Stop> {
     let layout = object.layout();
-    let base = arena::place_image(draw, layout.bytes);
-    let mut regions = Vec::with_capacity(layout.segments.len());
+    let mut segments = Vec::with_capacity(layout.segments.len());
     for segment in &layout.segments {
         let start = base + segment.offset as usize;
-        // SAFETY: segments of a layout do not overlap, and this job has one image.
+        // SAFETY: segments of a layout do not overlap, and neither do the images of this job.
         let region = unsafe { Region::open(start..start + segment.bytes as usize) }.map_err(memory)?;
-        regions.push((segment.rights, region));
+        segments.push((segment.rights, region));
     }
-    let mut slices: Vec<&mut [u8]> = regions.iter_mut().map(|(_, region)| region.bytes_mut()).collect();
+    let mut slices: Vec<&mut [u8]> = segments.iter_mut().map(|(_, region)| region.bytes_mut()).collect();
     object.link(base as u64, &mut slices).map_err(|error| match error {
         LinkError::Object(refusal) => Stop::Refused(refusal.into()),
         LinkError::Base { .. } | LinkError::Memory => Stop::Failed(WorkerFailure::Internal),
     })?;
-    let function = base as u64 + entry.offset;
-    let started = ticks();
-    let copy = arena::place_copy(base);
-    let copy_end = copy.end;
-    let pass = match work.counts {
-        true => Some(prepare_count(&mut regions, function, copy, work, meter)?),
-        false => None,
-    };
-    let prepared_ns = meter.nanoseconds(started, ticks());
-    for (rights, region) in regions {
-        protect(rights, region)?;
-    }
-    Ok(Loaded {
-        entry,
-        function,
-        stack: arena::place_stack(pass.as_ref().map_or(copy_end, Pass::start)),
-        pass,
-        prepared_ns,
-    })
+    Ok(segments)
 }
 
-/// Analyses the code that was linked, and writes its counting copy in `room`.
-fn prepare_count(
+/// Looks at the code that was linked and, if the job asks for counts, writes its counting copy in `room`.
+fn prepare(
     segments: &mut [(Rights, Region)],
     function: u64,
     room: Range<usize>,
     work: &KernelWork,
     meter: &Meter,
-) -> Result<Pass, Stop> {
+) -> Result<(Option<CodeFacts>, Option<Pass>), Stop> {
     let mut text = Text { bytes: &[], address: function, entry: function };
     let mut data = Vec::with_capacity(2);
     for (rights, region) in segments {
@@ -260,47 +292,34 @@ fn prepare_count(
     }
     let analysis = count::analyse(text, &data);
     count::pass::check_features(&analysis, meter.missing_features)?;
-    // SAFETY: the room was drawn together with the image, and nothing else lies there.
-    unsafe { Pass::prepare(analysis, text, room, work.effort) }.map_err(memory)
+    let code = Some(analysis.facts.to_reply());
+    if !work.counts {
+        return Ok((code, None));
+    }
+    // SAFETY: the room was drawn together with the images, and nothing else lies there.
+    let pass = unsafe { Pass::prepare(analysis, text, room, work.effort) }.map_err(memory)?;
+    Ok((code, Some(pass)))
 }
 
-/// Gives a linked segment its final rights, and tells the fault report about it.
-fn protect(rights: Rights, region: Region) -> Result<(), Stop> {
-    let range = region.range();
-    match rights {
-        Rights::ReadExecute => {
-            fault::note(|facts| facts.text = range);
-            region.protect(Access::ReadExecute).map_err(memory)
-        }
-        Rights::Read => {
-            fault::note(|facts| facts.read_only = range);
-            region.protect(Access::Read).map_err(memory)
-        }
-        Rights::ReadWrite => {
-            fault::note(|facts| facts.data = range);
-            Ok(())
+/// Gives the segments of a linked image their final rights, and tells the fault report about them.
+fn protect(place: usize, function: u64, segments: Vec<(Rights, Region)>) -> Result<(), Stop> {
+    let mut image = ImageFacts { function, ..ImageFacts::none() };
+    for (rights, region) in segments {
+        let range = region.range();
+        match rights {
+            Rights::ReadExecute => {
+                image.text = range;
+                region.protect(Access::ReadExecute).map_err(memory)?;
+            }
+            Rights::Read => {
+                image.read_only = range;
+                region.protect(Access::Read).map_err(memory)?;
+            }
+            Rights::ReadWrite => image.data = range,
         }
     }
-}
-
-/// Opens the buffers.
-fn open_buffers(places: &[BufferPlace]) -> Result<Vec<Region>, Stop> {
-    places.iter().map(|place| open(&place.pages)).collect()
-}
-
-/// Fills the buffers of the directions that are wanted.
-fn fill_buffers(
-    plan: &CallPlan,
-    places: &[BufferPlace],
-    regions: &mut [Region],
-    seed: u64,
-    wanted: impl Fn(Direction) -> bool,
-) {
-    let buffers = plan.buffers.iter().zip(places).zip(regions).enumerate();
-    for (index, ((buffer, place), region)) in buffers.filter(|(_, ((buffer, _), _))| wanted(buffer.direction))
-    {
-        fill(buffer, seed, index, place.elements(region));
-    }
+    fault::note(|facts| facts.images[place] = image);
+    Ok(())
 }
 
 fn open(range: &Range<usize>) -> Result<Region, Stop> {
@@ -308,21 +327,12 @@ fn open(range: &Range<usize>) -> Result<Region, Stop> {
     unsafe { Region::open(range.clone()) }.map_err(memory)
 }
 
-fn note_running(function: u64, stack: &Range<usize>, buffers: &[BufferPlace]) {
+fn note_running(stack: &Range<usize>, buffers: &Buffers<'_>) {
     fault::note(|facts| {
-        facts.function = function;
         facts.stack = stack.clone();
-        for (known, place) in facts.buffers.iter_mut().zip(buffers) {
+        for (known, place) in facts.buffers.iter_mut().zip(buffers.places()) {
             *known = place.address..place.address + place.bytes;
         }
         facts.phase = Phase::Running;
     });
-}
-
-/// Puts the zygote's event numbers in place of the harness's.
-fn name_events(counters: &OpenCounters, readings: Vec<CounterReading>) -> Vec<CounterReading> {
-    readings
-        .into_iter()
-        .filter_map(|reading| Some(CounterReading { event: counters.event(reading.event)?, ..reading }))
-        .collect()
 }

@@ -8,8 +8,8 @@
 //! - [`zygote`]: takes its configuration, locks itself, forks workers and reports their ends.
 //! - [`lockdown`] and [`policy`]: the layers of isolation, in order, and the system calls that are left.
 //! - [`worker`]: set-up, one job, one reply, exit.
-//! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] (addresses), [`measure`] (calls and cycles)
-//!   and [`count`] (instructions).
+//! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] (addresses), [`buffers`] (what lies there),
+//!   [`measure`] (calls and cycles) and [`count`] (instructions).
 //! - [`check`]: showing what the function computes.
 //! - [`counters`] and [`clock`]: events this host can count, and its clock.
 //! - [`fault`]: what is reported when the function does not return.
@@ -19,6 +19,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod arena;
+pub mod buffers;
 pub mod check;
 pub mod clock;
 pub mod count;

@@ -19,10 +19,13 @@ use webrunner_protocol::ids::CoreId;
 
 use crate::policy;
 use crate::sys::boot::{self, ForkedInit};
-use crate::sys::{keyed, memory, signal, stack};
+use crate::sys::{fd, keyed, memory, signal, stack};
 
 /// Bytes of writable private memory a worker may have: its largest plan, image and stack, and the heap.
 const DATA_LIMIT: u64 = 512 << 20;
+
+/// Descriptors a process may have open: the events of a job that asks for as many as it may, and the zygote's own few.
+const DESCRIPTORS: u64 = fd::LAST_PERF as u64 + 1 + 16;
 
 /// Name of the layer that workers are in their own process namespace.
 const PID_NAMESPACE: &str = "pid_namespace";
@@ -208,7 +211,7 @@ fn limit_resources() -> Result<(), LockdownError> {
     let limits = [
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, 0),
-        (Resource::RLIMIT_NOFILE, 64),
+        (Resource::RLIMIT_NOFILE, DESCRIPTORS),
         (Resource::RLIMIT_MEMLOCK, 0),
         (Resource::RLIMIT_MSGQUEUE, 0),
         (Resource::RLIMIT_DATA, DATA_LIMIT),

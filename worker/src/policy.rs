@@ -77,6 +77,8 @@ pub fn rules(arenas: &[Arena], worker_stack: usize) -> Vec<Rule> {
 
 fn open_rules() -> Vec<Rule> {
     let open = |call, tests, reason| Rule { call, key: None, tests, reason };
+    // In a worker these numbers are events or nothing; 98 are enough for every pass of every event a job may ask for.
+    let counters = Test::Between(0, fd::FIRST_PERF as u32, fd::LAST_PERF as u32);
     let longest_write = (ReplyHeader::BYTES + MAX_REPLY_BYTES) as u64;
     vec![
         open(
@@ -86,8 +88,18 @@ fn open_rules() -> Vec<Rule> {
         ),
         open(
             libc::SYS_read,
-            vec![Test::Between(0, fd::FIRST_PERF as u32, fd::LAST_PERF as u32), Test::AtMost(2, 512)],
-            "read the worker's own event counters",
+            vec![counters, Test::AtMost(2, perf::LONGEST_READING as u64)],
+            "read the worker's own event counters, one group at a time",
+        ),
+        open(
+            libc::SYS_ioctl,
+            vec![counters, Test::Is(1, perf::ENABLE), Test::IsLong(2, 0)],
+            "put one of the worker's own groups of counters on the hardware: only one pass fits at a time",
+        ),
+        open(
+            libc::SYS_ioctl,
+            vec![counters, Test::Is(1, perf::DISABLE), Test::IsLong(2, 0)],
+            "take it off again for the next pass",
         ),
         open(
             libc::SYS_write,
@@ -131,7 +143,11 @@ fn setup_rules(worker_stack: usize) -> Vec<Rule> {
             vec![Test::Is(0, fd::CONTROL as u32), Test::Is(2, libc::MSG_NOSIGNAL as u32)],
             "zygote: report, handing over a job socket and a pidfd",
         ),
-        keyed(libc::SYS_close, vec![], "zygote: let go of what was handed over"),
+        keyed(
+            libc::SYS_close,
+            vec![],
+            "zygote: let go of what was handed over; worker: of a group that could not be opened whole",
+        ),
         keyed(
             libc::SYS_wait4,
             vec![Test::Is(2, libc::WNOHANG as u32)],

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use webrunner_protocol::check::{CallRecord, Challenge};
 use webrunner_protocol::codec;
 use webrunner_protocol::control::WorkerProfile;
+use webrunner_protocol::events::EventSet;
 use webrunner_protocol::frame::{JobHeader, OutputsHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::{Job, Work};
@@ -18,6 +19,7 @@ use webrunner_protocol::limits::{MAX_JOB_BYTES, MAX_OBJECT_BYTES, MAX_REPLY_BYTE
 use webrunner_protocol::reply::{Outcome, Outputs, Reply, WorkerFailure};
 
 use crate::check;
+use crate::counters::pmu::KernelPmu;
 use crate::counters::{EventTable, OpenCounters};
 use crate::fault::{self, Phase};
 use crate::kernel_job::{self, Meter, Rest};
@@ -68,16 +70,29 @@ pub fn prepare(profile: Profile) {
 }
 
 /// How a worker with this job socket begins.
+///
+/// It is told so in one register: its job socket, and above that what it is to be ready for. Events are told by their
+/// address: they lie on the heap, which forks copy, while the zygote's stack is kept out of them.
 #[must_use]
-pub fn birth(socket: i32, kind: WorkerProfile) -> Birth {
-    let kind_bit = usize::from(kind == WorkerProfile::Counting) << 32;
-    Birth { live, argument: kind_bit | socket as u32 as usize }
+pub fn birth(socket: i32, kind: &WorkerProfile) -> Birth {
+    let kind = match kind {
+        WorkerProfile::Plain => PLAIN,
+        WorkerProfile::Counting => COUNTING,
+        WorkerProfile::Events(set) => ptr::from_ref::<EventSet>(set) as usize,
+    };
+    Birth { live, argument: kind << SOCKET_BITS | socket as u16 as usize }
 }
+
+/// Bits of the number of a job socket; addresses leave as many free.
+const SOCKET_BITS: u32 = u16::BITS;
+
+/// Stand for what is no address.
+const PLAIN: usize = 0;
+const COUNTING: usize = 1;
 
 /// Lives, in the process just forked. The argument is [`birth`]'s.
 extern "C" fn live(argument: usize) -> ! {
-    let (socket, counts) = (argument as u32 as i32, argument >> 32 != 0);
-    let kind = if counts { WorkerProfile::Counting } else { WorkerProfile::Plain };
+    let (socket, kind) = (i32::from(argument as u16), argument >> SOCKET_BITS);
     let shared = PROFILE.load(Ordering::Relaxed);
     if shared.is_null() {
         sys::exit(EXIT_SETUP);
@@ -128,7 +143,7 @@ fn finish(mut reply: Reply, rest: Option<Rest<'_>>, meter: &mut Meter) -> Reply 
     reply
 }
 
-fn set_up(socket: i32, profile: &Profile, kind: WorkerProfile) -> Result<OpenCounters, Errno> {
+fn set_up(socket: i32, profile: &Profile, kind: usize) -> Result<OpenCounters, Errno> {
     process::keep_only_job_socket(socket)?;
     process::die_with_parent()?;
     let cpu = u64::from(profile.cpu_seconds);
@@ -136,8 +151,10 @@ fn set_up(socket: i32, profile: &Profile, kind: WorkerProfile) -> Result<OpenCou
     process::limit(libc::RLIMIT_CPU, cpu, cpu + 1)?;
     process::limit(libc::RLIMIT_NPROC, 0, 0)?;
     Ok(match kind {
-        WorkerProfile::Plain => OpenCounters::default(),
-        WorkerProfile::Counting => profile.events.open(),
+        PLAIN => OpenCounters::default(),
+        COUNTING => profile.events.open(KernelPmu),
+        // SAFETY: `birth` gave the address of a set on the zygote's heap, which lived until this process had its copy.
+        set => profile.events.open_others(KernelPmu, unsafe { &*(set as *const EventSet) }),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The zygote: becomes what the supervisor configures, then forks workers on request and reports their ends.
 //!
 //! It has one thread, trusts the supervisor, and reads nothing from workers: what it knows of them it learns from `wait4`. After
-//! the lock it allocates nothing and makes only keyed calls. When its control socket closes it exits, and the kernel
+//! the lock it makes only keyed calls, and allocates no more than a request to fork holds. When its control socket closes it exits, and the kernel
 //! takes its workers with it.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use webrunner_protocol::control::{
     Ended, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::WorkerId;
-use webrunner_protocol::limits::MAX_CONTROL_BYTES;
+use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES};
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
 
 use crate::clock;
@@ -43,19 +43,22 @@ pub fn main(allocator: &Bump) -> ! {
     if let Err(error) = lockdown::pin(config.core) {
         unable(0, chain(&error));
     }
-    let Some(meter) = meter() else { unable(0, "the trampoline is in use".into()) };
-    // Needs /proc, and is the last to need the clock.
+    // The clock and /proc are not needed after this.
+    let ticks_per_us = clock::ticks_per_microsecond();
     let own = image::economise();
+    let Some(meter) = meter(ticks_per_us) else { unable(0, "the trampoline is in use".into()) };
     let layers = match lockdown::lock_down(&config) {
         Ok(layers) => layers,
         Err(error) => unable(fd::CONTROL, chain(&error)),
     };
-    let events = EventTable::probe();
+    let events = EventTable::probe(config.events);
     let status = ZygoteStatus {
         pid: std::process::id() as i32,
         ticks_per_ms: (meter.ticks_per_us * 1e3) as u64,
         layers,
+        fenced_chains_cycles: meter.host.fenced_chains_cycles(),
         events: events.events(),
+        plan: events.plan().clone(),
     };
     worker::prepare(Profile { events, cpu_seconds: config.cpu_seconds, meter });
     let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
@@ -76,8 +79,7 @@ pub fn main(allocator: &Bump) -> ! {
     serve()
 }
 
-fn meter() -> Option<Meter> {
-    let ticks_per_us = clock::ticks_per_microsecond();
+fn meter(ticks_per_us: f64) -> Option<Meter> {
     let mut session = Session::open()?;
     count::rehearse();
     let host = Host::probe(&mut session, ticks_per_us);
@@ -162,7 +164,7 @@ const REPORT_DELAY: Duration = Duration::from_micros(300);
 fn serve() -> ! {
     let mut children = Children { living: [None; MAX_WORKERS] };
     let mut unreported = None;
-    let mut buffer = [0; 256];
+    let mut buffer = [0; MAX_FORK_BYTES];
     loop {
         let Ok(ready) = packet::wait(unreported.map(|_| REPORT_DELAY)) else { sys::exit(EXIT_UNABLE) };
         if !ready.child && !ready.control {
@@ -188,7 +190,7 @@ fn serve() -> ! {
 fn obey(children: &mut Children, unreported: &mut Option<Ended>, request: &[u8]) {
     match codec::decode(request) {
         Ok(ZygoteRequest::Fork { worker, profile: kind }) => {
-            let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(kind) };
+            let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(&kind) };
             note_fork(children, unreported, worker, forked);
         }
         // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
@@ -216,7 +218,7 @@ fn note_fork(
 }
 
 /// Forks one worker; its process id, the supervisor's end of its job socket, and its pidfd.
-fn try_fork(kind: WorkerProfile) -> Result<(i32, i32, i32), Errno> {
+fn try_fork(kind: &WorkerProfile) -> Result<(i32, i32, i32), Errno> {
     let [ours, theirs] = packet::job_socket()?;
     // SAFETY: the zygote has one thread, and a worker uses only what it is born with.
     let forked = unsafe { keyed::fork(worker::birth(theirs, kind)) };

@@ -10,7 +10,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use webrunner_protocol::job::Effort;
 use webrunner_protocol::reply::Findings;
 use webrunner_worker::measure::{
-    Host, Measured, NoCounters, PreparedCall, Schedule, Session, measure, rehearse,
+    Host, Measured, NoCounters, NoInputs, PreparedCall, Schedule, Session, measure, rehearse,
 };
 
 const ARENA: usize = 32 << 20;
@@ -66,7 +66,8 @@ fn measuring_makes_no_system_call_and_takes_little_memory() {
             // SAFETY: the stack is 4 KiB that nothing else uses.
             unsafe { rehearse(&mut session, top, &host) };
             // SAFETY: the function uses 16 bytes of that stack.
-            let measured = unsafe { measure(&mut session, &call, &schedule, &host, &mut NoCounters) };
+            let measured =
+                unsafe { measure(&mut session, &call, &schedule, &host, &mut NoCounters, &mut NoInputs) };
             let memory = MEMORY.used.load(Ordering::Relaxed) - before;
             is_plausible(&measured) && memory <= MOST_MEMORY
         });

@@ -9,10 +9,12 @@ use std::cell::UnsafeCell;
 use webrunner_protocol::counts::{Counting, NotCountable};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::Effort;
+use webrunner_protocol::passes::EventCounts;
 use webrunner_protocol::plan::Argument;
 use webrunner_protocol::reply::{EntryPoint, Findings, Gate, Measurement, Outcome, Outputs, Phases, Reply};
 use webrunner_worker::measure::{
-    Counters, Host, Measured, NoCounters, PreparedCall, Reading, Schedule, Session, measure, rehearse,
+    Counters, Host, Inputs, Measured, NoCounters, NoInputs, PreparedCall, Reading, Schedule, Session, flush,
+    measure, rehearse,
 };
 
 macro_rules! function {
@@ -166,7 +168,7 @@ impl Bench {
         let call =
             PreparedCall::new(arguments, &[], function, self.stack_top()).expect("a call that can be placed");
         // SAFETY: the functions above return, stay on the stack they are given, and write nowhere but there and to SEEN.
-        unsafe { measure(&mut self.session, &call, schedule, &self.host, &mut NoCounters) }
+        unsafe { measure(&mut self.session, &call, schedule, &self.host, &mut NoCounters, &mut NoInputs) }
     }
 
     fn seen(&self) -> [u64; 64] {
@@ -366,13 +368,86 @@ fn counters_are_read_around_the_functions_batches_and_summed_over_their_calls() 
         let call = PreparedCall::new(&[], &[], empty(), bench.stack_top()).expect("a call without arguments");
         let mut counters = Readings(0);
         // SAFETY: the function only returns.
-        let measured = unsafe { measure(&mut bench.session, &call, &schedule, &bench.host, &mut counters) };
+        let measured = unsafe {
+            measure(&mut bench.session, &call, &schedule, &bench.host, &mut counters, &mut NoInputs)
+        };
         let [one, ten] = measured.counters[..] else { panic!("{:?}", measured.counters) };
         assert_eq!((one.event, ten.event), (0, 1));
         assert!(one.count >= 1 && one.count <= counters.0 / 2);
         assert_eq!(ten.count, 10 * one.count);
         assert!(one.calls >= one.count && one.calls == ten.calls);
     }
+}
+
+/// A word that the function under test changes, and what it was asked for.
+struct Word {
+    restored: u32,
+    flushed: u32,
+}
+
+impl Inputs for Word {
+    fn restore(&mut self) {
+        self.restored += 1;
+        // SAFETY: the session is held and no batch is running.
+        unsafe { (*SEEN.0.get())[0] = 0 };
+    }
+
+    fn flush(&mut self, host: &Host) {
+        self.flushed += 1;
+        // SAFETY: as above.
+        let seen = unsafe { &*SEEN.0.get() };
+        flush(&seen[0].to_ne_bytes(), host);
+    }
+}
+
+#[test]
+fn inputs_are_restored_before_each_batch_of_a_round_and_flushed_before_each_cold_call() {
+    let mut bench = Bench::new();
+    let call = PreparedCall::new(&[], &[], counting(), bench.stack_top()).expect("a call without arguments");
+    let schedule = Schedule {
+        restore: true,
+        cold_calls: 7,
+        cold_budget_us: 1e9,
+        most_rounds: 5,
+        budget_us: 1e9,
+        wanted_rounds: 1000,
+        ..short()
+    };
+    let mut word = Word { restored: 0, flushed: 0 };
+    // SAFETY: the function only counts in SEEN.
+    let measured =
+        unsafe { measure(&mut bench.session, &call, &schedule, &bench.host, &mut NoCounters, &mut word) };
+    assert_eq!(measured.cycles.cold.map(|cold| cold.calls), Some(7));
+    assert_eq!((word.restored, word.flushed), (2 * 5 + 7, 7), "two batches a round");
+    assert_eq!(bench.seen()[0], 1, "one call since the last time");
+}
+
+#[test]
+fn a_function_is_measured_at_each_of_its_places_in_turn() {
+    let mut bench = Bench::new();
+    let places = [empty(), counting(), observer()];
+    let call = PreparedCall::new(&[], &[], places[0], bench.stack_top()).expect("a call without arguments");
+    let call = call.also_at(&places[1..]);
+    let schedule = Schedule { most_rounds: 12, budget_us: 1e9, wanted_rounds: 1000, ..short() };
+    // SAFETY: the functions write to SEEN at most.
+    let measured =
+        unsafe { measure(&mut bench.session, &call, &schedule, &bench.host, &mut NoCounters, &mut NoInputs) };
+    let offsets: Vec<_> = measured.cycles.placements.iter().map(|place| u64::from(place.offset)).collect();
+    assert_eq!(offsets, places.map(|address| address % 64));
+    let seen = bench.seen();
+    assert!(seen[15] != 0, "the third place was never called");
+}
+
+#[test]
+fn denormals_are_flushed_where_that_is_asked() {
+    let mut bench = Bench::new();
+    let call = PreparedCall::new(&[], &[], observer(), bench.stack_top()).expect("a call without arguments");
+    let call = call.flushing_denormals();
+    // SAFETY: the function writes to SEEN alone.
+    let measured =
+        unsafe { measure(&mut bench.session, &call, &quick(), &bench.host, &mut NoCounters, &mut NoInputs) };
+    assert_eq!(bench.seen()[16], 0x9FC0);
+    assert!(!measured.findings.mxcsr);
 }
 
 #[test]
@@ -400,7 +475,9 @@ fn as_reply(measured: Measured) -> Reply {
             returned: measured.returned,
             cycles: measured.cycles,
             counters: measured.counters,
+            events: EventCounts { passes: measured.passes, refused: Vec::new() },
             counts: Counting::Impossible(NotCountable::TooLong),
+            code: None,
             findings: measured.findings,
             phases: Phases::default(),
             outputs: Outputs::NotAsked,

@@ -1,5 +1,6 @@
 //! What each command of the program does, and how it ends: 0, 1 for what went wrong, 2 for a wrong command line.
 
+mod doctor;
 mod kernels;
 mod run;
 mod self_check;
@@ -46,9 +47,10 @@ pub fn main() -> ExitCode {
     let result = parse(std::env::args_os()).and_then(|command| match command {
         None => Ok(()),
         Some(Command::Serve(args)) => serve::serve(args),
-        Some(Command::Run(args)) => run::run(args),
+        Some(Command::Run(args)) => run::run(&args),
         Some(Command::Kernels(args)) => kernels::kernels(&args),
         Some(Command::SelfCheck(args)) => self_check::self_check(&args),
+        Some(Command::Doctor(args)) => doctor::doctor(args),
     });
     let (code, message) = match result {
         Ok(()) => return ExitCode::SUCCESS,
@@ -81,7 +83,8 @@ fn usage_line(message: &str) -> String {
     format!("{}; --help tells more", words.join(" "))
 }
 
-fn chain(error: &dyn Error) -> String {
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

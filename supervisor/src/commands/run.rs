@@ -8,35 +8,37 @@ use std::sync::Arc;
 
 use actix_web::rt::System;
 use actix_web::web::Bytes;
-use webrunner_kernels::Catalogue;
 use webrunner_protocol::limits::MAX_OBJECT_BYTES;
 
 use super::Failure;
 use crate::catalogue;
 use crate::cli::RunArgs;
 use crate::machine::Machine;
-use crate::pool::{Finished, Launched, PoolConfig};
+use crate::pool::{Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
 use crate::reload::Live;
-use crate::render::{self, Report, Run};
-use crate::request::{Call, RunRequest, parse_effort};
+use crate::render::{self, Report};
+use crate::repeat::{self, Measured};
+use crate::request::{Call, RunRequest, parse_effort, parse_switch};
 use crate::request_id::RequestId;
 use crate::service::Service;
 
 /// Measures one object.
-pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let catalogue = catalogue::load(args.pool.kernels.as_deref()).map_err(|error| Failure::of(&error))?;
-    let call = call(&args, &catalogue)?;
+    let request = request(args)?;
+    let mut call = request.resolve(&catalogue).map_err(|problem| refusal(&problem))?;
     let object = read_object(&args.object)?;
     // One job needs no second place to run.
-    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool, 1)? };
+    let config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(args.pool.clone(), 1)? };
+    call.events = request.selection(&config.zygote.events).map_err(|problem| refusal(&problem))?;
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
     let service = Service::new(Arc::new(Live::fixed(catalogue.clone())), machine, None);
     let text = System::new().block_on(measure(&service, &config, &call, object, args.json))?;
     std::io::stdout().write_all(&text).map_err(|error| Failure::of(&error))
 }
 
-fn call<'k>(args: &RunArgs, catalogue: &'k Catalogue) -> Result<Call<'k>, Failure> {
+fn request(args: &RunArgs) -> Result<RunRequest<'_>, Failure> {
     let mut parameters = Vec::new();
     for word in &args.parameters {
         let pair = word.split_once('=').filter(|(name, _)| !name.is_empty() && !name.starts_with('_'));
@@ -45,21 +47,39 @@ fn call<'k>(args: &RunArgs, catalogue: &'k Catalogue) -> Result<Call<'k>, Failur
         };
         parameters.push((Cow::Borrowed(name), Cow::Borrowed(value)));
     }
-    let request = RunRequest {
+    Ok(RunRequest {
         kernel: Cow::Borrowed(&args.kernel),
         symbol: args.symbol.as_deref().map(Cow::Borrowed),
         effort: parse_effort(&args.effort)
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
-        counts: None,
-        check: None,
+        counts: switch("_counts", args.counts.as_deref())?,
+        check: switch("_check", args.check.as_deref())?,
+        events: args.events.as_deref().map(Cow::Borrowed),
+        options: args.options.options().map_err(|problem| usage(&problem))?,
         format: None,
         parameters,
-    };
-    request.resolve(catalogue).map_err(|problem| match problem.kind() {
-        // Wrong words on the command line, as far as a terminal is concerned.
-        Kind::BadParameter | Kind::UnknownKernel => Failure::Usage(problem.detail()),
-        _ => Failure::Other(problem.to_string()),
     })
+}
+
+/// Wrong words on the command line, as far as a terminal is concerned.
+fn refusal(problem: &Problem) -> Failure {
+    match problem.kind() {
+        Kind::BadParameter | Kind::UnknownKernel | Kind::UnknownEvent | Kind::BadEvent | Kind::BadOption => {
+            Failure::Usage(problem.detail())
+        }
+        _ => Failure::Other(problem.to_string()),
+    }
+}
+
+/// The flag for a switch, by its name in a query.
+fn switch(name: &'static str, word: Option<&str>) -> Result<Option<bool>, Failure> {
+    word.map(|word| parse_switch(name, word)).transpose().map_err(|problem| usage(&problem))
+}
+
+/// A wrong value of a flag. The problem names the query's parameter, which has the flag's name after one underscore.
+fn usage(problem: &Problem) -> Failure {
+    let detail = problem.detail();
+    Failure::Usage(detail.strip_prefix('_').map_or_else(|| detail.clone(), |rest| format!("--{rest}")))
 }
 
 fn read_object(path: &Path) -> Result<Bytes, Failure> {
@@ -82,12 +102,8 @@ async fn measure(
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
     service.open(launched);
-    let finished = service
-        .run(call.work(), object.clone(), call.examination())
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
-    let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
+    let Measured { measurement, run } =
+        repeat::measure(service, call, &object, |_| ()).await.map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
         id: id.as_str(),
@@ -95,7 +111,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, exit, examined },
+        run: &run,
         measurement: &measurement,
     };
     if !json {

@@ -18,7 +18,7 @@ const MAX_CHARS: usize = 512;
 const CPU: &str = "/sys/devices/system/cpu";
 
 /// First line of a small file.
-fn line(path: impl AsRef<Path>) -> Result<String, String> {
+pub(crate) fn line(path: impl AsRef<Path>) -> Result<String, String> {
     let path = path.as_ref();
     let text =
         fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
@@ -81,6 +81,11 @@ pub(super) fn perf_event_paranoid() -> Fact {
         .parse::<i64>()
         .map_err(|error| error.to_string())?
         .into())
+}
+
+/// Whether the kernel keeps a counter for itself, to notice cores that hang.
+pub(super) fn nmi_watchdog() -> Fact {
+    Ok(Value::from(line("/proc/sys/kernel/nmi_watchdog")? == "1"))
 }
 
 /// As this process has it; workers inherit it unless the kernel is older than 5.16, which forces it on under seccomp.

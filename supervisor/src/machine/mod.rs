@@ -53,6 +53,7 @@ impl Machine {
         facts.put("clocksource", host::clocksource());
         facts.put("tsc", tsc(isa.as_ref().ok()));
         facts.put("perf_event_paranoid", host::perf_event_paranoid());
+        facts.put("nmi_watchdog", host::nmi_watchdog());
         Self {
             cpu,
             microarchitecture: cpu_id.microarchitecture(),
@@ -69,10 +70,13 @@ impl Machine {
         body.insert("id".into(), "local".into());
         body.insert("cores".into(), pool.cores.iter().map(|core| core.0).collect());
         body.insert("quick_cores".into(), pool.quick_cores.iter().map(|core| core.0).collect());
+        body.insert("fenced_chains_cycles".into(), pool.fenced_chains_cycles.into());
+        body.insert("fence_weak".into(), pool.fence_is_weak().into());
         let (counted, missing): (Vec<_>, Vec<_>) =
             pool.events.iter().partition(|event| event.missing.is_none());
         let counted = counted.iter().map(|event| json!({ "name": event.name, "unit": event.unit }));
         body.insert("counters".into(), counted.collect());
+        body.insert("hardware_events".into(), pool.hardware.describe(|core| pool.plan(core)));
         let mut absent: Vec<_> =
             missing.iter().map(|event| json!({ "name": event.name, "reason": event.missing })).collect();
         if let Some(reason) = self.no_counters {
@@ -162,7 +166,7 @@ fn tsc(isa: Option<&Isa>) -> Fact {
 
 #[cfg(test)]
 mod tests {
-    use webrunner_protocol::control::{Event, EventSource, Layer};
+    use webrunner_protocol::control::{Event, Layer};
     use webrunner_protocol::ids::CoreId;
 
     use super::*;
@@ -180,29 +184,21 @@ mod tests {
     fn counters_and_layers_are_listed_as_present_or_missing() {
         let pool = pool::Facts {
             cores: vec![CoreId(1)],
-            quick_cores: Vec::new(),
             ticks_per_ms: 2_000_000,
             layers: vec![
                 Layer { name: "seccomp".into(), missing: None },
                 Layer { name: "landlock".into(), missing: Some("kernel too old".into()) },
             ],
+            fenced_chains_cycles: 70,
             events: vec![
-                Event {
-                    name: "task-clock".into(),
-                    unit: "ns".into(),
-                    source: EventSource::Kernel,
-                    missing: None,
-                },
-                Event {
-                    name: "Instructions".into(),
-                    unit: "1".into(),
-                    source: EventSource::Pmu,
-                    missing: Some("no PMU".into()),
-                },
+                Event { name: "task-clock".into(), unit: "ns".into(), missing: None },
+                Event { name: "Instructions".into(), unit: "1".into(), missing: Some("no PMU".into()) },
             ],
+            ..pool::Facts::default()
         };
         let body = Machine::gather(0).describe(&pool);
         assert_eq!(body["cores"], json!([1]));
+        assert_eq!((&body["fence_weak"], &body["fenced_chains_cycles"]), (&json!(true), &json!(70)));
         assert_eq!(body["counters"], json!([{ "name": "task-clock", "unit": "ns" }]));
         assert_eq!(body["absent_counters"][0], json!({ "name": "Instructions", "reason": "no PMU" }));
         assert_eq!(body["isolation"], json!(["seccomp"]));

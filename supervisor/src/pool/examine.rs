@@ -233,6 +233,7 @@ mod tests {
     use webrunner_protocol::codec;
     use webrunner_protocol::counts::Counting;
     use webrunner_protocol::limits::MAX_REPLY_BYTES;
+    use webrunner_protocol::passes::EventCounts;
     use webrunner_protocol::reply::{
         CycleSamples, EntryPoint, Findings, Gate, Measurement, Phases, Returned, WorkerFailure,
     };
@@ -261,8 +262,14 @@ mod tests {
                 empty_call_cycles: 0.0,
                 ticks_per_cycle: 1.0,
                 first_call_ticks: 1,
+                counted: Vec::new(),
+                placements: Vec::new(),
+                preempted: None,
+                cold: None,
             },
             counters: Vec::new(),
+            events: EventCounts::default(),
+            code: None,
             counts: Counting::NotAsked,
             findings: Findings::default(),
             phases: Phases::default(),

@@ -5,18 +5,17 @@
 //! anything is allocated for them, and what is not a reply is described without repeating a byte of it.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 
-use actix_web::web::Bytes;
 use webrunner_protocol::codec;
 use webrunner_protocol::frame::{JobHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 use webrunner_protocol::reply::Reply;
 
+use super::Parcel;
 use super::examine;
 use super::readable::Readable;
-use crate::check::{Examination, Examined};
+use crate::check::Examined;
 
 /// Bytes most replies fit in.
 const USUAL_REPLY_BYTES: usize = 2048;
@@ -41,13 +40,8 @@ pub(super) enum Sent {
 ///
 /// # Errors
 /// If the socket fails other than by the worker's end.
-pub(super) async fn exchange(
-    socket: &Readable,
-    id: JobId,
-    job: &[u8],
-    object: &Bytes,
-    examination: Option<&Arc<Examination>>,
-) -> io::Result<Sent> {
+pub(super) async fn exchange(socket: &Readable, parcel: &Parcel<'_>) -> io::Result<Sent> {
+    let Parcel { id, encoded: job, object, examination } = *parcel;
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
     let mut parts = [IoSlice::new(&header), IoSlice::new(job), IoSlice::new(object)];
@@ -103,13 +97,17 @@ fn judge(bytes: &[u8], id: JobId) -> Sent {
     if bytes.len() > LONGEST {
         return Sent::Garbage { reason: format!("it sent more than {LONGEST} bytes") };
     }
-    match parse(bytes, id) {
+    match parse_reply(bytes, id) {
         Ok(reply) => Sent::Reply(Box::new(reply), None),
         Err(reason) => Sent::Garbage { reason },
     }
 }
 
-fn parse(bytes: &[u8], id: JobId) -> Result<Reply, String> {
+/// Reads all that came by a worker's socket as the one reply to job `id`.
+///
+/// # Errors
+/// What is wrong with it, in words that hold no byte of it.
+pub fn parse_reply(bytes: &[u8], id: JobId) -> Result<Reply, String> {
     let Some((start, body)) = bytes.split_first_chunk::<{ ReplyHeader::BYTES }>() else {
         return Err(format!("it sent {} bytes, fewer than a reply's header", bytes.len()));
     };

@@ -36,19 +36,21 @@ use actix_web::web::Bytes;
 use tokio::task;
 use tokio::time::timeout;
 use webrunner_protocol::codec;
-use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage, WorkerProfile};
+use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage};
+use webrunner_protocol::events::{EventSet, PassPlan};
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, KernelWork, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
-use webrunner_protocol::reply::{Outcome, Reply};
 
 use self::exchange::Sent;
+pub use self::exchange::parse_reply;
 use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Lease, Need, Queue};
-use self::slot::{Slot, Worker};
+use self::slot::{Ready, Slot, Worker};
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
 use crate::check::{Examination, Examined};
+use crate::events::host::HostEvents;
 use crate::metrics::PoolMetrics;
 
 /// What a pool is to be.
@@ -98,12 +100,18 @@ impl Launched {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
         };
+        let plans = zygotes.iter().map(|zygote| zygote.status().plan.clone());
+        // The weakest is what can be relied on.
+        let fences = zygotes.iter().map(|zygote| zygote.status().fenced_chains_cycles).min();
         let facts = Facts {
             cores: config.cores.clone(),
             quick_cores: config.quick_cores.clone(),
             ticks_per_ms: zygotes.first().map_or(0, |zygote| zygote.status().ticks_per_ms),
             layers,
             events,
+            hardware: Arc::clone(&config.zygote.events),
+            plans: config.lanes().map(|(core, _)| core).zip(plans).collect(),
+            fenced_chains_cycles: fences.unwrap_or_default(),
         };
         Ok(Self { config, zygotes, launcher, facts })
     }
@@ -116,7 +124,7 @@ impl Launched {
 }
 
 /// What the pool is and can do, known once its zygotes are up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// Cores that jobs are measured on.
     pub cores: Vec<CoreId>,
@@ -126,8 +134,30 @@ pub struct Facts {
     pub ticks_per_ms: u64,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
-    /// Every event tried, in the order that counter readings number them.
+    /// Every event of the kernel's own, in the order that counter readings number them.
     pub events: Vec<Event>,
+    /// Hardware events, by core.
+    pub hardware: Arc<HostEvents>,
+    /// How each core's zygote counts its usual set.
+    pub plans: Vec<(CoreId, PassPlan)>,
+    /// Core cycles of two independent chains of 64 additions with a fence behind each; 0 if nobody looked.
+    pub fenced_chains_cycles: u32,
+}
+
+impl Facts {
+    /// How a core counts its usual set.
+    #[must_use]
+    pub fn plan(&self, core: CoreId) -> Option<&PassPlan> {
+        self.plans.iter().find_map(|(known, plan)| (*known == core).then_some(plan))
+    }
+
+    /// Whether `lfence` lets what comes after it begin early, so that calls that should be isolated overlap.
+    #[must_use]
+    pub fn fence_is_weak(&self) -> bool {
+        /// Half way between chains that follow each other and chains that overlap.
+        const LEAST: u32 = 96;
+        self.fenced_chains_cycles < LEAST
+    }
 }
 
 /// Numbers that change while the pool runs.
@@ -175,6 +205,35 @@ pub struct SlotView {
     pub busy_time: Duration,
 }
 
+/// A job, and what goes with it.
+#[derive(Debug)]
+pub struct Order {
+    /// What to do.
+    pub work: Work,
+    /// The object to do it with.
+    pub object: Bytes,
+    /// Events to count in place of the usual ones; a worker is made for them.
+    pub events: Option<EventSet>,
+    /// The check of what the function computes.
+    pub examination: Option<Arc<Examination>>,
+}
+
+/// What is sent to a worker.
+#[derive(Debug, Clone, Copy)]
+struct Parcel<'a> {
+    id: JobId,
+    encoded: &'a [u8],
+    object: &'a Bytes,
+    examination: Option<&'a Arc<Examination>>,
+}
+
+/// What was heard of a job that began.
+#[derive(Debug)]
+struct Heard {
+    end: End,
+    examined: Option<Examined>,
+}
+
 /// A handle to the pool; cheap to clone, bound to the thread that started it.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -199,33 +258,35 @@ impl Pool {
     pub fn start(launched: Launched, metrics: Rc<PoolMetrics>) -> Self {
         let Launched { config, zygotes, launcher, facts } = launched;
         let lanes: Vec<_> = config.lanes().collect();
-        let queue = Rc::new(RefCell::new(Queue::new(&lanes, config.queue_capacity, metrics)));
+        let chosen_cores = config.zygote.events.cores_for_chosen();
+        let queue = Rc::new(RefCell::new(Queue::new(&lanes, chosen_cores, config.queue_capacity, metrics)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
             keeper::start(&queue, index, launcher.clone(), config.jobs_per_zygote, zygote);
         }
         Self { queue, facts: Rc::new(facts), deadline: config.deadline }
     }
 
-    /// Runs one job: waits for a slot, hands it over, and returns how it ended. Dropping the future cancels the job
-    /// and ends its worker.
+    /// Runs one job: waits for a slot, hands it over, and returns how it ended. Dropping the future cancels the job and ends
+    /// its worker.
     ///
     /// # Errors
     /// [`RunError`] if no worker took it or the zygote died under it.
-    pub async fn run(
-        &self,
-        work: Work,
-        object: Bytes,
-        examination: Option<Arc<Examination>>,
-    ) -> Result<Finished, RunError> {
+    pub async fn run(&self, order: Order) -> Result<Finished, RunError> {
         let submitted = Instant::now();
+        let Order { work, object, events, examination } = order;
         let job = new_job(checked(work, examination.as_deref()))?;
+        let need = need(&job, events.is_some());
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
-        let mut examined = None;
-        let (mut lease, taken, end) =
-            self.give(&job, &encoded, &object, examination.as_ref(), &mut examined).await?;
+        let parcel =
+            Parcel { id: job.id, encoded: &encoded, object: &object, examination: examination.as_ref() };
+        let (mut lease, taken, heard) = self.give(need, events, &parcel).await?;
         let ran = taken.elapsed();
-        let exit = if matches!(end, Ok(End::Measured(_))) && (is_patient(&job.work) || examined.is_some()) {
+        let waits = match &heard {
+            Ok(Heard { end: End::Measured(_), examined }) => need.quiet || examined.is_some(),
+            _ => false,
+        };
+        let exit = if waits {
             // The next worker may be forked meanwhile.
             lease.refill();
             timeout(EVIDENCE_LIMIT, &mut lease.worker().exit).await.ok().and_then(Result::ok)
@@ -236,48 +297,35 @@ impl Pool {
         self.queue.borrow_mut().record_run(ran);
         // Ending the worker and asking for the next can wait until the answer is on its way.
         task::spawn_local(async move { drop(lease) });
-        Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, exit, examined })
+        let Heard { end, examined } = heard?;
+        Ok(Finished { job: job.id, worker, core, end, queued: taken - submitted, ran, exit, examined })
     }
 
     /// Gives the job to a worker, or to another where that has ended before it took the job, and hears how it ended.
     async fn give(
         &self,
-        job: &Job,
-        encoded: &[u8],
-        object: &Bytes,
-        examination: Option<&Arc<Examination>>,
-        examined: &mut Option<Examined>,
-    ) -> Result<(Lease, Instant, Result<End, RunError>), RunError> {
+        need: Need,
+        events: Option<EventSet>,
+        parcel: &Parcel<'_>,
+    ) -> Result<(Lease, Instant, Result<Heard, RunError>), RunError> {
         for _ in 0..ATTEMPTS {
-            let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
+            let mut lease = Queue::lease(&self.queue, need, events.clone()).await?;
             let taken = Instant::now();
-            let end = self.converse(lease.worker(), job.id, encoded, object, examination, examined).await;
-            if let Some(end) = end.transpose() {
-                return Ok((lease, taken, end));
+            if let Some(heard) = self.converse(lease.worker(), parcel).await.transpose() {
+                return Ok((lease, taken, heard));
             }
         }
         Err(RunError::NoWorker { reason: format!("{ATTEMPTS} workers ended before they took the job") })
     }
 
     /// Talks to the worker until the job has ended one way or another; nothing if it never began.
-    async fn converse(
-        &self,
-        worker: &mut Worker,
-        id: JobId,
-        job: &[u8],
-        object: &Bytes,
-        examination: Option<&Arc<Examination>>,
-        examined: &mut Option<Examined>,
-    ) -> Result<Option<End>, RunError> {
-        let exchange = exchange::exchange(&worker.socket, id, job, object, examination);
-        match timeout(self.deadline, exchange).await {
-            Err(_) => Ok(Some(End::TimeLimit { limit: self.deadline })),
-            Ok(Ok(Sent::Reply(reply, came))) => {
-                *examined = came;
-                Ok(Some(end_of(*reply)))
-            }
-            Ok(Ok(Sent::Garbage { reason })) => Ok(Some(End::Violation { reason })),
-            Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await.map(Some),
+    async fn converse(&self, worker: &mut Worker, parcel: &Parcel<'_>) -> Result<Option<Heard>, RunError> {
+        let heard = |end| Ok(Some(Heard { end, examined: None }));
+        match timeout(self.deadline, exchange::exchange(&worker.socket, parcel)).await {
+            Err(_) => heard(End::TimeLimit { limit: self.deadline }),
+            Ok(Ok(Sent::Reply(reply, examined))) => Ok(Some(Heard { end: End::of(*reply), examined })),
+            Ok(Ok(Sent::Garbage { reason })) => heard(End::Violation { reason }),
+            Ok(Ok(Sent::Nothing)) => heard(death(worker, self.deadline).await?),
             Ok(Ok(Sent::NotTaken)) => Ok(None),
             Ok(Err(error)) => {
                 Err(RunError::NoWorker { reason: format!("the worker's socket failed: {error}") })
@@ -360,26 +408,11 @@ fn checked(work: Work, examination: Option<&Examination>) -> Work {
 
 /// What a job asks of its worker. A quick job's figures are coarse anyway, and its rate matters more: it counts no events
 /// and starts beside a fork if need be.
-fn need(work: &Work) -> Need {
-    match work {
-        Work::Kernel(kernel) if kernel.effort == Effort::Quick => {
-            Need { profile: WorkerProfile::Plain, quiet: false }
-        }
-        Work::Kernel(_) => Need { profile: WorkerProfile::Counting, quiet: true },
-    }
-}
-
-/// Whether a job's answer waits for what is known of its worker's end.
-fn is_patient(work: &Work) -> bool {
-    need(work).quiet
-}
-
-fn end_of(reply: Reply) -> End {
-    match reply.outcome {
-        Outcome::Measured(measurement) => End::Measured(measurement),
-        Outcome::Refused(refusal) => End::Refused(refusal),
-        Outcome::Faulted(fault) => End::Faulted(fault),
-        Outcome::Failed(failure) => End::Failed(failure),
+fn need(job: &Job, chosen_events: bool) -> Need {
+    match &job.work {
+        _ if chosen_events => Need { ready: Ready::Chosen(job.id.0), quiet: true },
+        Work::Kernel(kernel) if kernel.effort == Effort::Quick => Need { ready: Ready::Plain, quiet: false },
+        Work::Kernel(_) => Need { ready: Ready::Counting, quiet: true },
     }
 }
 

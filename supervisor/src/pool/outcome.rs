@@ -6,7 +6,7 @@ use webrunner_protocol::control::{ExitStatus, Usage};
 use webrunner_protocol::fault::Fault;
 use webrunner_protocol::ids::{CoreId, JobId, WorkerId};
 use webrunner_protocol::refusal::Refusal;
-use webrunner_protocol::reply::{Measurement, WorkerFailure};
+use webrunner_protocol::reply::{Measurement, Outcome, Reply, WorkerFailure};
 
 use crate::check::Examined;
 
@@ -64,6 +64,19 @@ pub enum End {
     },
     /// The worker failed on its own account.
     Failed(WorkerFailure),
+}
+
+impl End {
+    /// The end that a worker's reply tells of.
+    #[must_use]
+    pub fn of(reply: Reply) -> Self {
+        match reply.outcome {
+            Outcome::Measured(measurement) => Self::Measured(measurement),
+            Outcome::Refused(refusal) => Self::Refused(refusal),
+            Outcome::Faulted(fault) => Self::Faulted(fault),
+            Outcome::Failed(failure) => Self::Failed(failure),
+        }
+    }
 }
 
 /// Why a job was not given to a worker, or lost on the way through no fault of its own.

@@ -13,11 +13,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use webrunner_protocol::control::{Lane, WorkerProfile};
+use webrunner_protocol::control::Lane;
+use webrunner_protocol::events::EventSet;
 use webrunner_protocol::ids::CoreId;
 
 use super::outcome::RunError;
-use super::slot::{Slot, Worker, WorkerNumbers};
+use super::slot::{Ready, Slot, Worker, WorkerNumbers};
 use super::{Gauges, SlotView};
 use crate::metrics::PoolMetrics;
 
@@ -25,7 +26,7 @@ use crate::metrics::PoolMetrics;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Need {
     /// What the worker must be ready for.
-    pub(super) profile: WorkerProfile,
+    pub(super) ready: Ready,
     /// Whether nothing of the pool's own may be going on on its core.
     pub(super) quiet: bool,
 }
@@ -40,7 +41,7 @@ struct Claims {
 impl Claims {
     fn add(&mut self, need: Need) {
         self.measuring = true;
-        self.quick |= need.profile == WorkerProfile::Plain;
+        self.quick |= need.ready == Ready::Plain;
     }
 
     fn hold(self, lane: Lane) -> bool {
@@ -58,8 +59,15 @@ impl Claims {
 /// A job in line.
 struct Waiter {
     need: Need,
+    /// Events of its own, for which a worker is made when its turn comes.
+    events: Option<EventSet>,
+    /// How often one was asked for.
+    summoned: u32,
     hand_over: oneshot::Sender<Grant>,
 }
+
+/// Workers asked for, at most, to be made for one job.
+const MOST_SUMMONS: u32 = 3;
 
 /// The queue and the slots it feeds.
 pub(super) struct Queue {
@@ -70,6 +78,8 @@ pub(super) struct Queue {
     /// Numbers for new workers.
     pub(super) numbers: WorkerNumbers,
     waiting: VecDeque<Waiter>,
+    /// Cores that jobs with events of their own may run on.
+    chosen_cores: Vec<CoreId>,
     capacity: usize,
     running: usize,
     draining: bool,
@@ -91,8 +101,14 @@ impl std::fmt::Debug for Queue {
 impl Queue {
     /// An empty queue over slots that have no zygote yet.
     #[must_use]
-    pub(super) fn new(cores: &[(CoreId, Lane)], capacity: usize, metrics: Rc<PoolMetrics>) -> Self {
+    pub(super) fn new(
+        cores: &[(CoreId, Lane)],
+        chosen_cores: &[CoreId],
+        capacity: usize,
+        metrics: Rc<PoolMetrics>,
+    ) -> Self {
         Self {
+            chosen_cores: chosen_cores.to_vec(),
             slots: cores.iter().map(|&(core, lane)| Slot::new(core, lane)).collect(),
             metrics,
             numbers: WorkerNumbers::default(),
@@ -109,7 +125,11 @@ impl Queue {
     ///
     /// # Errors
     /// If the queue is full or the pool is draining, or no zygote is left to serve the line.
-    pub(super) async fn lease(queue: &Rc<RefCell<Self>>, need: Need) -> Result<Lease, RunError> {
+    pub(super) async fn lease(
+        queue: &Rc<RefCell<Self>>,
+        need: Need,
+        events: Option<EventSet>,
+    ) -> Result<Lease, RunError> {
         let waiting = {
             let mut this = queue.borrow_mut();
             if this.draining {
@@ -120,10 +140,11 @@ impl Queue {
             let at_once = this.take(need, claims);
             match at_once {
                 Some(grant) => return Ok(Lease { queue: Rc::clone(queue), grant }),
-                None if !this.has_room(need.profile) => return Err(this.full()),
+                None if !this.has_room(need.ready) => return Err(this.full()),
                 None => {
                     let (hand_over, receiver) = oneshot::channel();
-                    this.waiting.push_back(Waiter { need, hand_over });
+                    this.waiting.push_back(Waiter { need, events, summoned: 0, hand_over });
+                    this.serve();
                     receiver
                 }
             }
@@ -146,13 +167,13 @@ impl Queue {
             .iter()
             .enumerate()
             .filter(|(_, slot)| !claims.hold(slot.lane))
-            .filter(|(_, slot)| slot.can_start(need.profile) && (slot.is_quiet() || !need.quiet))
+            .filter(|(_, slot)| slot.can_start(need.ready) && (slot.is_quiet() || !need.quiet))
             .min_by_key(|(_, slot)| {
                 (slot.running(), slot.lane == Lane::Quick, !slot.is_quiet(), slot.idle_since)
             })?;
-        let worker = self.slots[slot].take(need.profile)?;
+        let worker = self.slots[slot].take(need.ready)?;
         self.running += 1;
-        Some(Grant { slot, profile: need.profile, worker })
+        Some(Grant { slot, ready: need.ready, worker })
     }
 
     /// Serves everybody in line who can be served; turns them away if nobody can be for some time. To be called whenever a slot may have become usable.
@@ -163,7 +184,7 @@ impl Queue {
             let waiter = &self.waiting[at];
             let (need, left) = (waiter.need, waiter.hand_over.is_closed());
             let grant = if left { None } else { self.take(need, claims) };
-            if !left && grant.is_none() {
+            if !left && grant.is_none() && self.summon(at) {
                 claims.add(need);
                 at += 1;
                 continue;
@@ -178,7 +199,35 @@ impl Queue {
             // Each learns why from `lease`.
             self.waiting.clear();
         }
+        self.dismiss_unawaited();
         self.note_if_empty();
+    }
+
+    /// Sees to it that a job with events of its own, at this place in line, gets a worker made for them, on a free core;
+    /// others need nothing. Gives false for one whose workers keep failing.
+    fn summon(&mut self, at: usize) -> bool {
+        let waiter = &mut self.waiting[at];
+        let (Some(events), ready) = (&waiter.events, waiter.need.ready) else { return true };
+        if self.slots.iter().any(|slot| slot.expects(ready)) {
+            return true;
+        }
+        let chosen_cores = &self.chosen_cores;
+        let free = |slot: &&mut Slot| slot.is_free_for(ready) && chosen_cores.contains(&slot.core);
+        let Some(slot) = self.slots.iter_mut().filter(free).min_by_key(|slot| slot.idle_since) else {
+            return true;
+        };
+        waiter.summoned += 1;
+        // A zygote that cannot be asked is found dead by its keeper; then another core serves, or this one again.
+        let _ = slot.summon(&mut self.numbers, ready, events);
+        waiter.summoned <= MOST_SUMMONS
+    }
+
+    /// Ends workers that were made for a job which has left the line.
+    fn dismiss_unawaited(&mut self) {
+        let waiting = &self.waiting;
+        for slot in &mut self.slots {
+            slot.dismiss_unless(|ready| waiting.iter().any(|waiter| waiter.need.ready == ready));
+        }
     }
 
     /// What those in line have a claim to.
@@ -198,7 +247,7 @@ impl Queue {
         grant.worker.kill();
         self.running -= 1;
         if let Some(slot) = self.slots.get_mut(grant.slot) {
-            slot.release(grant.profile);
+            slot.release(grant.ready);
         }
         self.refill(grant.slot);
     }
@@ -253,13 +302,13 @@ impl Queue {
     /// Whether no further job may wait, of whatever kind.
     #[must_use]
     pub(super) fn is_full(&self) -> bool {
-        !WorkerProfile::ALL.into_iter().any(|profile| self.has_room(profile))
+        ![Ready::Plain, Ready::Counting].into_iter().any(|ready| self.has_room(ready))
     }
 
     /// Whether a job that cannot start at once may wait. One that only waits for a free core to become quiet, or for the
     /// fork of its worker, takes no place in line.
-    fn has_room(&self, profile: WorkerProfile) -> bool {
-        let starting = self.slots.iter().filter(|slot| slot.is_free_for(profile)).count();
+    fn has_room(&self, ready: Ready) -> bool {
+        let starting = self.slots.iter().filter(|slot| slot.is_free_for(ready)).count();
         self.waiting.len() < self.capacity + starting
     }
 
@@ -320,7 +369,7 @@ impl Drop for Place {
 struct Grant {
     slot: usize,
     /// What the job asked for, which may be less than the worker is ready for.
-    profile: WorkerProfile,
+    ready: Ready,
     worker: Worker,
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::oneshot;
 use webrunner_protocol::control::{ExitStatus, Lane, Usage, WorkerProfile};
+use webrunner_protocol::events::EventSet;
 use webrunner_protocol::ids::{CoreId, WorkerId};
 
 use super::SlotView;
@@ -24,6 +25,17 @@ pub(super) type Exit = (ExitStatus, Usage);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Generation(pub(super) u64);
 
+/// What a worker is ready for, and what a job asks of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Ready {
+    /// A job that counts no events.
+    Plain,
+    /// A job that counts the usual events.
+    Counting,
+    /// The one job with this number, which counts events of its own.
+    Chosen(u64),
+}
+
 /// A worker that waits for a job or runs one.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -32,7 +44,7 @@ pub(super) struct Worker {
     /// The core it is pinned to.
     pub(super) core: CoreId,
     /// What it is ready for.
-    profile: WorkerProfile,
+    ready: Ready,
     generation: Generation,
     /// Its job socket.
     pub(super) socket: Readable,
@@ -41,20 +53,23 @@ pub(super) struct Worker {
     pub(super) exit: oneshot::Receiver<Exit>,
 }
 
-/// Workers of a profile that wait on each core. One more than can run covers the fork of the next; a job that counts
+/// Workers of a kind that wait on each core. One more than can run covers the fork of the next; a job that counts
 /// takes milliseconds, in which the next is long forked.
-fn standby_wanted(lane: Lane, profile: WorkerProfile) -> usize {
-    match (lane, profile) {
-        (Lane::Measuring | Lane::Quick, WorkerProfile::Plain) => QUICK_AT_ONCE + 1,
-        (Lane::Measuring, WorkerProfile::Counting) => 1,
-        (Lane::Quick, WorkerProfile::Counting) => 0,
-    }
+fn standby_wanted(lane: Lane) -> [(Ready, WorkerProfile, usize); 2] {
+    let counting = match lane {
+        Lane::Measuring => 1,
+        Lane::Quick => 0,
+    };
+    [
+        (Ready::Plain, WorkerProfile::Plain, QUICK_AT_ONCE + 1),
+        (Ready::Counting, WorkerProfile::Counting, counting),
+    ]
 }
 
 impl Worker {
-    /// Whether it can do a job that asks for `profile`: one that counts can do anything.
-    fn serves(&self, profile: WorkerProfile) -> bool {
-        self.profile == profile || self.profile == WorkerProfile::Counting
+    /// Whether it can do a job that asks for `ready`: one that counts can also do without.
+    fn serves(&self, ready: Ready) -> bool {
+        self.ready == ready || (self.ready, ready) == (Ready::Counting, Ready::Plain)
     }
 
     /// Ends the process. One that has already ended is not harmed.
@@ -75,8 +90,10 @@ pub(super) struct Slot {
     control: Option<OwnedFd>,
     /// Which zygote that is, or was the last.
     generation: Generation,
-    /// Jobs it was given, or would have been given had it not just failed to be renewed.
+    /// Jobs it was given.
     jobs: u64,
+    /// When it may be renewed, after an attempt that failed.
+    renewal_at: Option<Instant>,
     /// Whether a zygote is being started beside another, or one that was renewed is not gone yet.
     renewing: bool,
     /// How zygotes fare.
@@ -105,6 +122,9 @@ pub(super) struct Slot {
 /// coarse, and a job that is measured with care always runs alone.
 const QUICK_AT_ONCE: usize = 2;
 
+/// Time between two attempts to renew a zygote that goes on well enough meanwhile.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
+
 /// Jobs that run on a core, by what they asked for.
 #[derive(Debug, Default)]
 struct Running {
@@ -113,17 +133,17 @@ struct Running {
 }
 
 impl Running {
-    fn admits(&self, profile: WorkerProfile) -> bool {
-        match profile {
-            WorkerProfile::Plain => self.counting == 0 && self.plain < QUICK_AT_ONCE,
-            WorkerProfile::Counting => self.counting == 0 && self.plain == 0,
+    fn admits(&self, ready: Ready) -> bool {
+        match ready {
+            Ready::Plain => self.counting == 0 && self.plain < QUICK_AT_ONCE,
+            Ready::Counting | Ready::Chosen(_) => self.counting == 0 && self.plain == 0,
         }
     }
 
-    fn count(&mut self, profile: WorkerProfile) -> &mut usize {
-        match profile {
-            WorkerProfile::Plain => &mut self.plain,
-            WorkerProfile::Counting => &mut self.counting,
+    fn count(&mut self, ready: Ready) -> &mut usize {
+        match ready {
+            Ready::Plain => &mut self.plain,
+            Ready::Counting | Ready::Chosen(_) => &mut self.counting,
         }
     }
 }
@@ -132,7 +152,7 @@ impl Running {
 #[derive(Debug)]
 struct Fork {
     generation: Generation,
-    profile: WorkerProfile,
+    ready: Ready,
     asked: Instant,
 }
 
@@ -157,6 +177,7 @@ impl Slot {
             control: None,
             generation: Generation::default(),
             jobs: 0,
+            renewal_at: None,
             renewing: false,
             starts: Backoff::default(),
             births: Backoff::default(),
@@ -171,17 +192,48 @@ impl Slot {
         }
     }
 
-    /// Whether a job that needs a worker of `profile` could start here now.
+    /// Whether a job that asks for `ready` could start here now.
     #[must_use]
-    pub(super) fn can_start(&self, profile: WorkerProfile) -> bool {
-        self.running.admits(profile) && self.standby.iter().any(|worker| worker.serves(profile))
+    pub(super) fn can_start(&self, ready: Ready) -> bool {
+        self.running.admits(ready) && self.standby.iter().any(|worker| worker.serves(ready))
     }
 
-    /// Whether a job that needs a worker of `profile` could start here as soon as there is one.
+    /// Whether a job that asks for `ready` could start here as soon as there is a worker for it.
     #[must_use]
-    pub(super) fn is_free_for(&self, profile: WorkerProfile) -> bool {
-        let takes = self.lane == Lane::Measuring || profile == WorkerProfile::Plain;
-        takes && self.has_zygote() && self.running.admits(profile)
+    pub(super) fn is_free_for(&self, ready: Ready) -> bool {
+        let takes = self.lane == Lane::Measuring || ready == Ready::Plain;
+        takes && self.has_zygote() && self.running.admits(ready)
+    }
+
+    /// Whether a worker for exactly this waits here, or is on its way.
+    #[must_use]
+    pub(super) fn expects(&self, ready: Ready) -> bool {
+        let waits = self.standby.iter().any(|worker| worker.ready == ready);
+        waits || self.forking.values().any(|fork| (fork.generation, fork.ready) == (self.generation, ready))
+    }
+
+    /// Asks for a worker for one job's own events.
+    ///
+    /// # Errors
+    /// If the zygote is gone or too far behind.
+    pub(super) fn summon(
+        &mut self,
+        numbers: &mut WorkerNumbers,
+        ready: Ready,
+        events: &EventSet,
+    ) -> std::io::Result<()> {
+        self.request(numbers, ready, WorkerProfile::Events(Box::new(events.clone())))
+    }
+
+    /// Lets go of workers made for one job each that nobody waits for any more.
+    pub(super) fn dismiss_unless(&mut self, awaited: impl Fn(Ready) -> bool) {
+        self.standby.retain(|worker| {
+            let keep = !matches!(worker.ready, Ready::Chosen(_)) || awaited(worker.ready);
+            if !keep {
+                worker.kill();
+            }
+            keep
+        });
     }
 
     /// Whether nothing of the pool's own disturbs the core: no fork under way, no process being started or torn down.
@@ -269,6 +321,7 @@ impl Slot {
         self.control = Some(control);
         self.generation.0 += 1;
         self.jobs = 0;
+        self.renewal_at = None;
         self.forking_since = None;
         self.generation
     }
@@ -281,14 +334,15 @@ impl Slot {
 
     /// Begins to renew the zygote if it has had its jobs and no job runs that must not be disturbed.
     pub(super) fn begin_renewal(&mut self, jobs: u64) -> bool {
-        let begins = self.jobs >= jobs && !self.renewing && self.running.counting == 0;
+        let may = self.renewal_at.is_none_or(|at| Instant::now() >= at);
+        let begins = self.jobs >= jobs && may && !self.renewing && self.running.counting == 0;
         self.renewing |= begins;
         begins
     }
 
-    /// A successor could not be started; another attempt is made some jobs later.
+    /// A successor could not be started; another attempt is made some time later.
     pub(super) fn put_off_renewal(&mut self) {
-        self.jobs /= 2;
+        self.renewal_at = Some(Instant::now() + RENEWAL_PAUSE);
         self.renewing = false;
     }
 
@@ -308,37 +362,48 @@ impl Slot {
     /// # Errors
     /// If the zygote is gone or too far behind.
     pub(super) fn refill(&mut self, numbers: &mut WorkerNumbers) -> std::io::Result<()> {
-        let Some(control) = &self.control else { return Ok(()) };
         if self.births.is_pausing() {
             return Ok(());
         }
-        for profile in WorkerProfile::ALL {
-            let own = (self.generation, profile);
+        for (ready, profile, wanted) in standby_wanted(self.lane) {
+            let own = (self.generation, ready);
             let waiting =
-                self.standby.iter().filter(|worker| (worker.generation, worker.profile) == own).count();
-            let coming = self.forking.values().filter(|fork| (fork.generation, fork.profile) == own).count();
-            for _ in waiting + coming..standby_wanted(self.lane, profile) {
-                let worker = numbers.next();
-                zygote::request_fork(control, worker, profile)?;
-                let asked = Instant::now();
-                self.forking.insert(worker, Fork { generation: self.generation, profile, asked });
-                self.forking_since.get_or_insert(asked);
+                self.standby.iter().filter(|worker| (worker.generation, worker.ready) == own).count();
+            let coming = self.forking.values().filter(|fork| (fork.generation, fork.ready) == own).count();
+            for _ in waiting + coming..wanted {
+                self.request(numbers, ready, profile.clone())?;
             }
         }
+        Ok(())
+    }
+
+    /// Asks for one worker; nothing without a zygote to ask.
+    fn request(
+        &mut self,
+        numbers: &mut WorkerNumbers,
+        ready: Ready,
+        profile: WorkerProfile,
+    ) -> std::io::Result<()> {
+        let Some(control) = &self.control else { return Ok(()) };
+        let worker = numbers.next();
+        zygote::request_fork(control, worker, profile)?;
+        let asked = Instant::now();
+        self.forking.insert(worker, Fork { generation: self.generation, ready, asked });
+        self.forking_since.get_or_insert(asked);
         Ok(())
     }
 
     /// A worker has come; gives how long ago it was asked for. One that was not asked for, or whose zygote was renewed
     /// meanwhile, is let go again; and so is one of an earlier zygote that waited in its stead.
     pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) -> Option<Duration> {
-        let Fork { generation, profile, asked } = self.answered(id)?;
+        let Fork { generation, ready, asked } = self.answered(id)?;
         if generation != self.generation {
             return None;
         }
         let (sender, exit) = oneshot::channel();
         self.living.insert(id, (generation, sender));
-        self.standby.push_back(Worker { id, core: self.core, profile, generation, socket, pidfd, exit });
-        let old = |worker: &Worker| worker.profile == profile && worker.generation != generation;
+        self.standby.push_back(Worker { id, core: self.core, ready, generation, socket, pidfd, exit });
+        let old = |worker: &Worker| worker.ready == ready && worker.generation != generation;
         if let Some(at) = self.standby.iter().position(old) {
             // It reads the end of its socket and exits.
             self.standby.remove(at);
@@ -369,24 +434,24 @@ impl Slot {
         self.standby.len() != before
     }
 
-    /// Takes the best worker for a job that asks for `profile`, of two alike the one that has waited longest.
-    pub(super) fn take(&mut self, profile: WorkerProfile) -> Option<Worker> {
-        if !self.running.admits(profile) {
+    /// Takes the best worker for a job that asks for `ready`, of two alike the one that has waited longest.
+    pub(super) fn take(&mut self, ready: Ready) -> Option<Worker> {
+        if !self.running.admits(ready) {
             return None;
         }
-        let exact = self.standby.iter().position(|worker| worker.profile == profile);
-        let index = exact.or_else(|| self.standby.iter().position(|worker| worker.serves(profile)))?;
+        let exact = self.standby.iter().position(|worker| worker.ready == ready);
+        let index = exact.or_else(|| self.standby.iter().position(|worker| worker.serves(ready)))?;
         let worker = self.standby.remove(index)?;
-        *self.running.count(profile) += 1;
+        *self.running.count(ready) += 1;
         self.jobs += 1;
         self.births.succeed();
         self.busy_since.get_or_insert_with(Instant::now);
         Some(worker)
     }
 
-    /// A job that asked for `profile` has ended.
-    pub(super) fn release(&mut self, profile: WorkerProfile) {
-        let count = self.running.count(profile);
+    /// A job that asked for `ready` has ended.
+    pub(super) fn release(&mut self, ready: Ready) {
+        let count = self.running.count(ready);
         *count = count.saturating_sub(1);
         self.idle_since = Instant::now();
         if self.running() == 0

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,8 +20,10 @@ use webrunner_protocol::control::{
     Ended, Isolation, Lane, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::{CoreId, WorkerId};
-use webrunner_protocol::limits::MAX_CONTROL_BYTES;
+use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES};
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
+
+use crate::events::host::HostEvents;
 
 /// Name of the zygote's executable.
 const EXECUTABLE: &str = "webrunner-worker";
@@ -37,6 +40,8 @@ pub struct ZygoteSettings {
     pub require: Isolation,
     /// CPU seconds a worker may use.
     pub cpu_seconds: u32,
+    /// Hardware events, by core.
+    pub events: Arc<HostEvents>,
 }
 
 /// Why a zygote could not be started.
@@ -142,6 +147,7 @@ impl Zygote {
             lane,
             require: settings.require,
             cpu_seconds: settings.cpu_seconds,
+            events: settings.events.usual(core).and_then(|usual| usual.set.clone()),
         });
         let packet = codec::encode(&config, MAX_CONTROL_BYTES)
             .map_err(|error| LaunchError::Socket(io::Error::other(error)))?;
@@ -239,7 +245,7 @@ fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
 /// # Errors
 /// If the zygote is gone, or so far behind that its socket is full.
 pub(super) fn request_fork(control: impl AsFd, worker: WorkerId, profile: WorkerProfile) -> io::Result<()> {
-    let mut packet = [0; 32];
+    let mut packet = [0; MAX_FORK_BYTES];
     let len = codec::encode_into(&ZygoteRequest::Fork { worker, profile }, &mut packet)
         .map_err(io::Error::other)?;
     rustix::net::send(control, &packet[..len], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;

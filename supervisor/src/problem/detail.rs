@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Problem;
+use crate::events::raw;
 use crate::fault::signal_name;
 use crate::tokens::Stranger;
 
@@ -18,12 +19,16 @@ impl Problem {
             Self::KernelMissing => "Add kernel=NAME to the query; GET /kernels lists the names.".into(),
             Self::BadParameter { reason, .. } | Self::UnknownKernel { reason, .. } => sentence(reason),
             Self::UnknownOption { name } => format!(
-                "{} is no option of this service; names that begin with `_` are _symbol, _effort, _counts \
-                 and _format.",
+                "{} is no option of this service; names that begin with `_` are _symbol, _effort, _counts, \
+                 _events and _format.",
                 echo(name)
             ),
             Self::BadOption { name, expected, got } => {
                 format!("{name} takes {expected}, but `{}` came.", echo(got))
+            }
+            Self::UnknownEvent { event, table, near } => unknown_event(event, table, near),
+            Self::BadEvent { event, reason } => {
+                format!("`{}`: {reason}. A raw event is written {}.", echo(event), raw::EXPECTED)
             }
             Self::BadBody => "The body broke off or is not framed as HTTP/1.1 asks; send it again.".into(),
             Self::NotFound { path } => {
@@ -125,6 +130,10 @@ impl Problem {
             Self::BadOption { name, expected, got } => {
                 json!({ "option": name, "expected": expected, "got": echo(got) })
             }
+            Self::UnknownEvent { event, table, near } => {
+                json!({ "event": echo(event), "table": table, "near": near })
+            }
+            Self::BadEvent { event, .. } => json!({ "event": echo(event), "expected": raw::EXPECTED }),
             Self::UnknownKernel { name, near, .. } => json!({ "kernel": echo(name), "near": near }),
             Self::MethodNotAllowed { allow } => json!({ "allow": allow.split(", ").collect::<Vec<_>>() }),
             Self::BodyTooLarge { limit } => json!({ "limit_bytes": limit }),
@@ -161,6 +170,18 @@ impl Problem {
 fn wrong_content_type(got: Option<&str>) -> String {
     let got = got.map_or_else(|| "none".to_owned(), |got| format!("`{}`", echo(got)));
     format!("Send the object with Content-Type: application/octet-stream; {got} came.")
+}
+
+fn unknown_event(event: &str, table: &str, near: &[String]) -> String {
+    let offer = match near {
+        [] => String::new(),
+        near => format!("did you mean {}? ", near.join(" or ")),
+    };
+    format!(
+        "The table `{table}`, which describes this CPU, has no event `{}`; {offer}GET /machine lists them all, and a \
+         raw event can be given as cpu/event=N,umask=N/.",
+        echo(event)
+    )
 }
 
 /// Part of a request, cut and with control characters replaced.

@@ -13,6 +13,8 @@ pub enum Kind {
     BadParameter,
     UnknownOption,
     BadOption,
+    UnknownEvent,
+    BadEvent,
     BadBody,
     Unauthorized,
     NotFound,
@@ -45,12 +47,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::MalformedQuery,
         Self::KernelMissing,
         Self::BadParameter,
         Self::UnknownOption,
         Self::BadOption,
+        Self::UnknownEvent,
+        Self::BadEvent,
         Self::BadBody,
         Self::Unauthorized,
         Self::NotFound,
@@ -89,6 +93,8 @@ impl Kind {
             Self::BadParameter => (400, "bad-parameter", "A kernel parameter is wrong"),
             Self::UnknownOption => (400, "unknown-option", "An option of the service is unknown"),
             Self::BadOption => (400, "bad-option", "An option of the service is wrong"),
+            Self::UnknownEvent => (400, "unknown-event", "There is no such hardware event"),
+            Self::BadEvent => (400, "bad-event", "A hardware event cannot be read"),
             Self::BadBody => (400, "bad-body", "The body cannot be read"),
             Self::Unauthorized => (401, "unauthorized", "A token is needed"),
             Self::NotFound => (404, "not-found", "There is nothing here"),

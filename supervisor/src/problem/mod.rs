@@ -57,6 +57,22 @@ pub enum Problem {
         /// What came.
         got: String,
     },
+    /// A hardware event that the table of this CPU does not have.
+    UnknownEvent {
+        /// What came.
+        event: String,
+        /// Id of the table.
+        table: &'static str,
+        /// Names like it, nearest first.
+        near: Vec<String>,
+    },
+    /// A raw hardware event that cannot be read, or may not be counted.
+    BadEvent {
+        /// What came.
+        event: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The body broke off or is not framed as HTTP asks.
     BadBody,
     /// No such route.
@@ -207,6 +223,8 @@ impl Problem {
             Self::BadParameter { .. } => Kind::BadParameter,
             Self::UnknownOption { .. } => Kind::UnknownOption,
             Self::BadOption { .. } => Kind::BadOption,
+            Self::UnknownEvent { .. } => Kind::UnknownEvent,
+            Self::BadEvent { .. } => Kind::BadEvent,
             Self::BadBody => Kind::BadBody,
             Self::Unauthorized { .. } => Kind::Unauthorized,
             Self::NotFound { .. } => Kind::NotFound,

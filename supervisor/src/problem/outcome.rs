@@ -9,6 +9,7 @@ use webrunner_protocol::refusal::{EntryRefusal, Refusal};
 use webrunner_protocol::reply::Measurement;
 
 use super::Problem;
+use crate::events::select::SelectError;
 use crate::fault::{CallNames, FaultReport, SystemCallReport};
 use crate::machine::isa::Isa;
 use crate::pool::{End, RunError};
@@ -23,6 +24,20 @@ impl From<RunError> for Problem {
             RunError::QueueFull { capacity, retry_after } => Self::QueueFull { capacity, retry_after },
             RunError::Draining => Self::Draining,
             RunError::NoWorker { reason } => Self::NoWorker { reason },
+        }
+    }
+}
+
+impl From<SelectError> for Problem {
+    fn from(error: SelectError) -> Self {
+        match error {
+            SelectError::Unknown { event, table, near } => Self::UnknownEvent { event, table, near },
+            SelectError::Raw { event, reason } => Self::BadEvent { event, reason },
+            SelectError::Count { count } => Self::BadOption {
+                name: "_events",
+                expected: "1 to 64 events, joined by commas",
+                got: format!("{count} events"),
+            },
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Doubts about a result, and what the function did that a caller would not expect; each a sentence.
 
-use webrunner_protocol::reply::{Findings, Gate};
+use webrunner_protocol::plan::Direction;
+use webrunner_protocol::reply::{CodeFacts, Findings, Gate, Placement};
 
-use super::{Report, counters};
+use super::{Report, hardware};
 use crate::summary::{Quality, Summary};
 
 /// Doubts about the figures of a report.
@@ -27,12 +28,14 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
         ),
         (Gate::Clean, _) => {}
     }
-    for counter in counters::counted(report.measurement, &report.pool.events).filter(|c| c.is_shared()) {
-        warnings.push(format!(
-            "{} was on the hardware for {:.0} % of the time only; its value is scaled up.",
-            counter.event.name,
-            100.0 * counter.reading.time_running as f64 / counter.reading.time_enabled.max(1) as f64
-        ));
+    warnings.extend(hardware::doubts(report));
+    warnings.extend(about_placements(&samples.placements));
+    if report.pool.fence_is_weak() {
+        warnings.push(
+            "lfence does not hold back what comes after it on this machine, so isolated calls overlap; believe \
+             ThroughputCycles instead."
+                .into(),
+        );
     }
     if report.machine.fact("smt") == true {
         warnings.push("The core may be shared with another hardware thread (SMT is on).".into());
@@ -40,8 +43,41 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
     warnings
 }
 
+/// Whether it matters where the function lies.
+fn about_placements(placements: &[Placement]) -> Option<String> {
+    let apart: Vec<_> = placements.iter().filter(|placement| !placement.counts).collect();
+    let told = |placement: &&Placement| format!("{:.1} at offset {}", placement.cycles, placement.offset);
+    (!apart.is_empty()).then(|| {
+        format!(
+            "The function's speed depends on where it lies: places that disagree with the rest were left out ({}).",
+            apart.iter().map(told).collect::<Vec<_>>().join(", ")
+        )
+    })
+}
+
+/// What the function did, or would do, that a caller would not expect.
+pub(super) fn findings(report: &Report<'_>) -> Vec<String> {
+    let mut found = left_behind(&report.measurement.findings);
+    for (direction, name) in report.inputs_mutated().unwrap_or_default() {
+        if direction == Direction::In {
+            found.push(format!("The function wrote to {name}, which its prototype says it only reads."));
+        }
+    }
+    found.extend(report.measurement.code.iter().flat_map(in_code).map(str::to_owned));
+    found
+}
+
+/// What the code holds that it cannot do here.
+fn in_code(code: &CodeFacts) -> impl Iterator<Item = &'static str> {
+    let privileged = "The code holds instructions that only the kernel may execute.";
+    let system_calls = "The code holds system calls; none is allowed here.";
+    [(code.privileged, privileged), (code.system_calls, system_calls)]
+        .into_iter()
+        .filter_map(|(found, sentence)| found.then_some(sentence))
+}
+
 /// What the function left behind.
-pub(super) fn findings(findings: &Findings) -> Vec<String> {
+fn left_behind(findings: &Findings) -> Vec<String> {
     let registers = ["rbx", "rbp", "r12", "r13", "r14", "r15"];
     let clobbered: Vec<_> = (0u8..)
         .zip(registers)
@@ -90,7 +126,42 @@ mod tests {
         assert!(doubts(&Sample::new().gate(Gate::BestAgreeing))[0].contains("agree best"));
         assert!(doubts(&Sample::new().gate(Gate::Ungated))[0].contains("not checked"));
         assert!(doubts(&Sample::new().cycles(&[100.0, 200.0, 300.0]))[0].contains("2 %"));
-        assert!(doubts(&Sample::new().shared("Instructions", 10, 10))[0].contains("50 %"));
+    }
+
+    #[test]
+    fn a_weak_fence_and_a_place_left_out_are_doubts() {
+        assert!(doubts(&Sample::new().fenced_chains(70))[0].starts_with("lfence does not hold back"));
+        let place = |offset, cycles, counts| Placement { offset, cycles, rounds: 10, counts };
+        let sample = Sample::new().with(|measurement| {
+            measurement.cycles.placements = vec![place(0, 100.0, true), place(16, 120.0, false)];
+        });
+        assert!(doubts(&sample)[0].contains("(120.0 at offset 16)"), "{:?}", doubts(&sample));
+    }
+
+    #[test]
+    fn an_argument_that_is_only_read_is_named_when_it_was_written() {
+        let mutated = |bits| {
+            let sample = Sample::new().with(|measurement| measurement.findings.mutated = Some(bits));
+            findings(&sample.report())
+        };
+        assert_eq!(mutated(0b10), ["The function wrote to y, which its prototype says it only reads."]);
+        assert_eq!(mutated(0), [""; 0]);
+        assert_eq!(mutated(1 << 31), [""; 0], "a buffer that does not exist");
+    }
+
+    #[test]
+    fn instructions_that_cannot_run_here_are_findings() {
+        let code = CodeFacts {
+            instructions: 2,
+            bytes: 3,
+            needs: Vec::new(),
+            vector_bits: 0,
+            indirect_branches: false,
+            privileged: true,
+            system_calls: true,
+        };
+        let sentences = findings(&Sample::new().with(|measurement| measurement.code = Some(code)).report());
+        assert!(sentences[0].contains("only the kernel") && sentences[1].contains("system calls"));
     }
 
     #[test]
@@ -102,10 +173,11 @@ mod tests {
             mxcsr: true,
             x87: true,
             dirty_upper: Some(true),
+            mutated: None,
         };
-        let sentences = findings(&all);
+        let sentences = left_behind(&all);
         assert_eq!(sentences.len(), 6);
         assert_eq!(sentences[0], "The function changed rbx, r15, which it must preserve.");
-        assert!(findings(&Findings { dirty_upper: Some(false), ..Findings::default() }).is_empty());
+        assert!(left_behind(&Findings { dirty_upper: Some(false), ..Findings::default() }).is_empty());
     }
 }

@@ -7,11 +7,13 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use webrunner_protocol::passes::{CYCLES, INSTRUCTIONS, PassCounts};
 use webrunner_protocol::plan::{ElementType, ReturnType};
-use webrunner_protocol::reply::{Gate, Returned};
+use webrunner_protocol::reply::{CodeFacts, Gate, Placement, Returned};
 
-use super::{Report, Row, counted, counters, doubts, micros, number, truth};
+use super::{Report, Row, counted, counters, doubts, hardware, micros, number, truth};
 use crate::catalogue;
+use crate::options;
 use crate::summary::{Quality, Summary};
 
 #[derive(Serialize)]
@@ -28,6 +30,7 @@ struct Body<'a> {
     absent: Vec<Absent<'a>>,
     derived: Map<String, Value>,
     counts: Value,
+    code: Value,
     returned: Value,
     quality: &'static str,
     correctness: Value,
@@ -37,6 +40,10 @@ struct Body<'a> {
     isolation_missing: Vec<Absent<'a>>,
     timing: Value,
     usage: Option<Value>,
+    /// Names of the arguments whose buffers the calls changed, of those they read; null where nobody looked.
+    inputs_mutated: Option<Vec<String>>,
+    /// Null where the CPU cannot tell.
+    dirty_upper: Option<bool>,
     findings: Vec<String>,
     warnings: Vec<String>,
 }
@@ -77,7 +84,7 @@ struct Absent<'a> {
 pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
     let measurement = report.measurement;
     // A checked measurement has samples; the summary of none at all is all zero.
-    let cycles = Summary::of(&measurement.cycles.isolated).or_else(|| Summary::of(&[0.0]));
+    let cycles = Summary::of(report.headline()).or_else(|| Summary::of(&[0.0]));
     let rows = report.rows();
     let truth = report.truth();
     let (in_force, missing): (Vec<_>, Vec<_>) =
@@ -94,6 +101,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         absent: absent(report, &rows),
         derived: derived(report, &rows),
         counts: counted::breakdown(&measurement.counts),
+        code: code(measurement.code.as_ref()),
         results: rows.into_iter().map(Figure::from).collect(),
         returned: returned(measurement.returned, report.call.plan.returns),
         quality: cycles.map_or("unstable", |cycles| Quality::of(measurement.cycles.gate, &cycles).name()),
@@ -119,7 +127,11 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
                 "involuntary_switches": usage.involuntary_switches,
             })
         }),
-        findings: doubts::findings(&measurement.findings),
+        inputs_mutated: report
+            .inputs_mutated()
+            .map(|inputs| inputs.into_iter().map(|(_, name)| name).collect()),
+        dirty_upper: measurement.findings.dirty_upper,
+        findings: doubts::findings(report),
         warnings: truth::complaints(report, &truth)
             .into_iter()
             .chain(cycles.map(|cycles| doubts::warnings(report, &cycles)).unwrap_or_default())
@@ -197,7 +209,53 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
         "minus_empty_call": cycles.map(|cycles| cycles.median - samples.empty_call_cycles),
         "ticks_per_cycle": samples.ticks_per_cycle,
         "first_call_ticks": samples.first_call_ticks,
+        "passes": passes(report),
+        "placements": samples.placements.iter().map(placement).collect::<Vec<_>>(),
+        "placement_spread": super::placement_spread(&samples.placements),
+        "preempted_rounds": samples.preempted,
+        "fence_weak": report.pool.fence_is_weak(),
+        "repeated": report.run.repeated,
+        "options": options::describe(&report.call.options),
         "fill_seed": crate::request::FILL_SEED,
+    })
+}
+
+/// How hardware events were counted.
+fn passes(report: &Report<'_>) -> Vec<Value> {
+    let describe = |pass: &PassCounts| {
+        let calling = |place| pass.per_call(place).map(|count| count.calling);
+        json!({
+            "events": pass.events.len(),
+            "rounds": pass.rounds,
+            "lost": pass.lost,
+            "repeats": pass.repeats,
+            "calling_cycles": calling(CYCLES),
+            "calling_instructions": calling(INSTRUCTIONS),
+        })
+    };
+    report.measurement.events.passes.iter().map(describe).collect()
+}
+
+fn placement(placement: &Placement) -> Value {
+    json!({
+        "offset": placement.offset,
+        "cycles": placement.cycles,
+        "rounds": placement.rounds,
+        "counts": placement.counts,
+    })
+}
+
+/// What can be said of the code without running it.
+fn code(code: Option<&CodeFacts>) -> Value {
+    let Some(code) = code else { return Value::Null };
+    json!({
+        "instructions": code.instructions,
+        "bytes": code.bytes,
+        "needs": code.needs.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "vector_bits": code.vector_bits,
+        "indirect_branches": code.indirect_branches,
+        "privileged": code.privileged,
+        "system_calls": code.system_calls,
     })
 }
 
@@ -206,11 +264,12 @@ fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
     let events = counters::absent(report.measurement, &report.pool.events).into_iter();
     let counted = counted::absence(&report.measurement.counts)
         .map(|reason| Absent { name: counted::INSTRUCTIONS, reason: reason.into() });
+    let pmu = hardware::absent(report).into_iter().map(|(name, reason)| Absent { name, reason });
     let hardware =
         report.machine.no_counters.map(|reason| Absent { name: "*hardware*", reason: reason.into() });
     let events = events.map(|(name, reason)| Absent { name, reason: reason.into() });
     let has_no_figure = |absent: &Absent<'_>| rows.iter().all(|row| row.name != absent.name);
-    events.chain(counted).chain(hardware).filter(has_no_figure).collect()
+    events.chain(counted).chain(pmu).chain(hardware).filter(has_no_figure).collect()
 }
 
 /// Ratios of figures that are there; nothing is derived from what was not measured.
@@ -274,6 +333,7 @@ fn timing(report: &Report<'_>) -> Value {
 mod tests {
     use webrunner_kernels::Place;
     use webrunner_protocol::check::Stage;
+    use webrunner_protocol::reply::ColdCalls;
 
     use super::super::samples::Sample;
     use super::*;
@@ -285,14 +345,17 @@ mod tests {
 
     #[test]
     fn the_answer_holds_what_was_asked_and_what_was_measured() {
-        let body = parsed(&Sample::new().cycles(&[100.0, 101.0, 102.0]).counted("Instructions", 4040, 10));
+        let body = parsed(&Sample::new().cycles(&[100.0, 101.0, 102.0]).pass(&[], 404));
         assert_eq!(body["schema"], 1);
         assert_eq!(body["kernel"], "blis.sdot");
         assert_eq!(body["parameters"]["n"], 1024);
         assert_eq!(body["results"][0]["name"], "Cycles");
         assert_eq!(body["results"][0]["value"], 101.0);
         assert_eq!(body["results"][0]["samples"], json!([100.0, 101.0, 102.0]));
-        assert_eq!(body["results"][1]["source"], "pmu");
+        assert_eq!(
+            body["results"][1],
+            json!({ "name": "Instructions", "unit": "instructions", "source": "pmu", "value": 404.0, "n": 60 })
+        );
         assert_eq!(body["derived"]["ipc"], 4.0);
         assert_eq!(body["derived"]["flop_per_cycle"], 2048.0 / 101.0);
         assert_eq!(body["quality"], "ok");
@@ -300,6 +363,31 @@ mod tests {
         assert_eq!(body["integrity_rules"].as_array().unwrap().len(), crate::integrity::RULES.len());
         assert_eq!(body["isolation"], json!(["seccomp"]));
         assert_eq!(body["isolation_missing"][0]["name"], "landlock");
+    }
+
+    #[test]
+    fn places_are_listed_with_how_far_they_lie_apart() {
+        let place = |offset, cycles, counts| Placement { offset, cycles, rounds: 10, counts };
+        let sample = Sample::new().with(|measurement| {
+            measurement.cycles.placements = vec![place(0, 100.0, true), place(16, 102.5, false)];
+            measurement.cycles.preempted = Some(3);
+        });
+        let method = &parsed(&sample)["method"];
+        assert_eq!(
+            method["placements"][1],
+            json!({ "offset": 16, "cycles": 102.5, "rounds": 10, "counts": false })
+        );
+        assert_eq!((&method["placement_spread"], &method["preempted_rounds"]), (&json!(2.5), &json!(3)));
+        assert_eq!(parsed(&Sample::new())["method"]["placement_spread"], Value::Null);
+    }
+
+    #[test]
+    fn cold_calls_are_a_figure_of_their_own() {
+        let sample = Sample::new()
+            .with(|measurement| measurement.cycles.cold = Some(ColdCalls { cycles: 812.5, calls: 2000 }));
+        let cold = &parsed(&sample)["results"][1];
+        assert_eq!((&cold["name"], &cold["source"]), (&json!("ColdCycles"), &json!("tsc-single")));
+        assert_eq!((&cold["value"], &cold["n"]), (&json!(812.5), &json!(2000)));
     }
 
     #[test]
@@ -365,7 +453,9 @@ mod tests {
     #[test]
     fn forged_readings_of_unknown_events_are_passed_over() {
         let body = parsed(&Sample::new().forged(999));
-        assert_eq!(body["results"].as_array().unwrap().len(), 1);
+        let names: Vec<_> =
+            body["results"].as_array().unwrap().iter().map(|figure| &figure["name"]).collect();
+        assert_eq!(names, ["Cycles", "Instructions", "RetiredInstructions"]);
     }
 
     #[test]

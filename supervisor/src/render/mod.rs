@@ -7,26 +7,29 @@ mod counted;
 mod counters;
 mod csv;
 mod doubts;
+mod hardware;
 mod json;
 mod table;
 mod text;
 mod truth;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use webrunner_protocol::control::{ExitStatus, Usage};
 use webrunner_protocol::ids::CoreId;
-use webrunner_protocol::reply::Measurement;
+use webrunner_protocol::plan::Direction;
+use webrunner_protocol::reply::{Measurement, Placement};
 
 pub use self::csv::csv;
 pub use self::json::json;
 pub use self::table::table;
 pub use self::text::text;
 use crate::check::{Correctness, Examined};
+use crate::fault::CallNames;
 use crate::integrity::{self, Case, Finding, Integrity, Rule};
 use crate::machine::Machine;
 use crate::pool;
@@ -35,6 +38,11 @@ use crate::summary::Summary;
 
 /// Source of figures by the clock-chain method.
 const TSC_CHAIN: &str = "tsc-chain";
+
+/// Source of figures by hardware counters.
+const PMU: &str = "pmu";
+/// Source of figures from single calls, timed by the counter alone.
+const TSC_SINGLE: &str = "tsc-single";
 
 /// A measured job with all that an answer may say about it.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +76,8 @@ pub struct Run {
     pub exit: Option<(ExitStatus, Usage)>,
     /// What came of the check, if there was one.
     pub examined: Option<Examined>,
+    /// Whether the job was run twice, and this is the better of both.
+    pub repeated: bool,
 }
 
 /// One line of a result: a name, a value, where it comes from and how far it spreads.
@@ -83,6 +93,14 @@ struct Row<'a> {
     samples: Option<&'a [f64]>,
 }
 
+/// How far the function's places lie apart, in cycles; `None` if it was measured at fewer than two.
+fn placement_spread(placements: &[Placement]) -> Option<f64> {
+    let judged =
+        || placements.iter().filter(|placement| placement.rounds > 0).map(|placement| placement.cycles);
+    let (least, most) = (judged().reduce(f64::min)?, judged().reduce(f64::max)?);
+    (judged().count() > 1).then_some(most - least)
+}
+
 /// What is known of a result's truth.
 #[derive(Debug)]
 pub struct Truth {
@@ -94,6 +112,18 @@ pub struct Truth {
 }
 
 impl<'a> Report<'a> {
+    /// Arguments the function reads whose buffers no longer held what they did, and which way data flows through
+    /// them; `None` where nobody looked.
+    fn inputs_mutated(&self) -> Option<Vec<(Direction, String)>> {
+        let mutated = self.measurement.findings.mutated?;
+        let prototype = self.call.kernel.prototype();
+        let names = CallNames::new(&prototype, &self.call.plan);
+        let buffers = (0_u16..).zip(&self.call.plan.buffers);
+        let changed = buffers
+            .filter(|(index, _)| mutated.checked_shr((*index).into()).is_some_and(|bits| bits & 1 != 0));
+        Some(changed.map(|(index, buffer)| (buffer.direction, names.buffer(index))).collect())
+    }
+
     /// Holds the measurement against what was seen from outside.
     #[must_use]
     pub fn truth(&self) -> Truth {
@@ -115,28 +145,53 @@ impl<'a> Report<'a> {
     /// Everything measured, cycles first.
     fn rows(&self) -> Vec<Row<'a>> {
         let cycles = &self.measurement.cycles;
-        let isolated = series("Cycles", &cycles.isolated);
-        let throughput = series("ThroughputCycles", &cycles.throughput);
+        let by_clock =
+            series(if self.counts_cycles() { "TscCycles" } else { "Cycles" }, TSC_CHAIN, &cycles.isolated);
+        let by_counter = series("Cycles", PMU, &cycles.counted).filter(|_| self.counts_cycles());
+        let throughput = series("ThroughputCycles", TSC_CHAIN, &cycles.throughput);
+        let cold = cycles.cold.map(|cold| Row {
+            name: "ColdCycles",
+            unit: "cycles",
+            source: TSC_SINGLE,
+            value: cold.cycles,
+            n: cold.calls.into(),
+            spread: None,
+            samples: None,
+        });
         let counters = counters::counted(self.measurement, &self.pool.events).map(|counter| Row {
             name: &counter.event.name,
             unit: &counter.event.unit,
-            source: counter.source(),
+            source: "kernel",
             value: counter.per_call(),
             n: counter.reading.calls,
             spread: None,
             samples: None,
         });
-        isolated.into_iter().chain(throughput).chain(counters).chain(counted::rows(self)).collect()
+        let cycles = by_counter.into_iter().chain(by_clock).chain(throughput).chain(cold);
+        let kernel = cycles.chain(counters).chain(counted::rows(self));
+        kernel.chain(hardware::rows(self)).collect()
+    }
+
+    /// Whether a hardware counter gave the cycles of most rounds that count: they are the headline then.
+    fn counts_cycles(&self) -> bool {
+        let cycles = &self.measurement.cycles;
+        !cycles.counted.is_empty() && 2 * cycles.counted.len() >= cycles.isolated.len()
+    }
+
+    /// Samples of the headline.
+    fn headline(&self) -> &'a [f64] {
+        let cycles = &self.measurement.cycles;
+        if self.counts_cycles() { &cycles.counted } else { &cycles.isolated }
     }
 }
 
 /// Cycles of one kind, one sample a round; `None` where they were not measured.
-fn series<'a>(name: &'a str, samples: &'a [f64]) -> Option<Row<'a>> {
+fn series<'a>(name: &'a str, source: &'static str, samples: &'a [f64]) -> Option<Row<'a>> {
     let summary = Summary::of(samples)?;
     Some(Row {
         name,
         unit: "cycles",
-        source: TSC_CHAIN,
+        source,
         value: summary.median,
         n: summary.count as u64,
         spread: Some(summary),

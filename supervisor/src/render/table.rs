@@ -19,7 +19,7 @@ pub fn table(report: &Report<'_>) -> String {
     for row in [&head].into_iter().chain(&rows) {
         line(&mut text, row, &widths);
     }
-    let Some(cycles) = Summary::of(&report.measurement.cycles.isolated) else { return text };
+    let Some(cycles) = Summary::of(report.headline()) else { return text };
     let quality = Quality::of(report.measurement.cycles.gate, &cycles).name();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "quality: {quality}");
@@ -33,7 +33,7 @@ pub fn table(report: &Report<'_>) -> String {
     for warning in complaints.chain(doubts::warnings(report, &cycles)) {
         let _ = writeln!(text, "warning: {warning}");
     }
-    for finding in doubts::findings(&report.measurement.findings) {
+    for finding in doubts::findings(report) {
         let _ = writeln!(text, "finding: {finding}");
     }
     text

@@ -11,11 +11,11 @@ use super::{body, check_machine, client};
 use crate::envelope::JobRecord;
 use crate::metrics::RunTally;
 use crate::negotiate::Format;
-use crate::pool::Finished;
 use crate::problem::Problem;
 use crate::rate_limit::Client;
 use crate::reload::State;
-use crate::render::{self, Report, Run};
+use crate::render::{self, Report};
+use crate::repeat::{self, Measured};
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
@@ -53,7 +53,8 @@ async fn answer_job<'s>(
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
     let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(request)));
-    let call = asked.resolve(&state.catalogue)?;
+    let mut call = asked.resolve(&state.catalogue)?;
+    call.events = asked.selection(&service.facts().hardware)?;
     tally.of_kernel(call.kernel.full_name());
     note(request, &call, &client);
     service.admit_client(client)?;
@@ -71,14 +72,14 @@ async fn measure(
     format: Format,
     tally: &RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let finished = service.run(call.work(), object.clone(), call.examination()).await?;
-    tally.ran(&finished);
+    let Measured { measurement, run } = repeat::measure(service, call, &object, |finished| {
+        tally.ran(finished);
+        if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
+            job.times = Some((finished.queued, finished.ran));
+        }
+    })
+    .await?;
     let ended = Instant::now();
-    if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
-        job.times = Some((finished.queued, finished.ran));
-    }
-    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
-    let measurement = call.measurement(end, &service.machine.isa)?;
     let extensions = request.extensions();
     let report = Report {
         id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),
@@ -86,7 +87,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, exit, examined },
+        run: &run,
         measurement: &measurement,
     };
     let answer = answer(&report, format, tally);

@@ -21,7 +21,7 @@ use webrunner_protocol::reply::Returned;
 pub use self::watch::watch;
 use crate::fault::CallNames;
 use crate::machine::isa::Isa;
-use crate::pool::End;
+use crate::pool::{End, Order};
 use crate::problem::Problem;
 use crate::request::{FILL_SEED, RunRequest};
 
@@ -88,10 +88,10 @@ impl Probe {
         Ok(Self { work: call.work(), expected: dot_product(&call.plan) })
     }
 
-    /// The job.
+    /// The job. Its value is judged here, so it asks for no check.
     #[must_use]
-    pub fn work(&self) -> Work {
-        self.work.clone()
+    pub fn order(&self) -> Order {
+        Order { work: self.work.clone(), object: self.object(), events: None, examination: None }
     }
 
     /// The object.
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn the_value_expected_is_the_dot_product_of_two_different_vectors() {
         let probe = Probe::new().unwrap();
-        let Work::Kernel(kernel) = probe.work();
+        let Work::Kernel(kernel) = probe.order().work;
         let buffers = &kernel.call.buffers;
         let [x, y] = [0, 1].map(|index| floats(&buffers[index], index));
         assert_eq!((x.len(), y.len()), (64, 64));

@@ -56,7 +56,7 @@ async fn check(service: &Service, probe: &Probe, pressing: bool) -> Outcome {
     if !has_quiet_moment(service).await && !pressing {
         return Outcome::Skipped;
     }
-    let job = service.run(probe.work(), probe.object(), None);
+    let job = service.run(probe.order());
     match timeout(ANSWER_LIMIT, job).await {
         Ok(Ok(finished)) => {
             let (core, judged) = (finished.core.0, probe.judge(finished.end));

@@ -7,6 +7,7 @@
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 use webrunner_protocol::counts::{CodePart, NotCountable, Obstacle};
+use webrunner_protocol::reply::CodeFacts;
 
 use super::candidates;
 use super::features::Features;
@@ -56,8 +57,10 @@ pub struct Facts {
     pub asks_cpu: bool,
     /// There are instructions that only the kernel may execute.
     pub privileged: bool,
-    /// Registers wider than 128 bits are used.
-    pub wide_vectors: bool,
+    /// There are instructions that ask the kernel for something.
+    pub system_calls: bool,
+    /// Bits of the widest vector register used; 0 if there is none.
+    pub vector_bits: u16,
 }
 
 /// Instructions that follow each other in the text and in the copy.
@@ -145,6 +148,39 @@ pub fn analyse(text: Text<'_>, data: &[(u64, &[u8])]) -> Analysis {
         }
     }
     walk.finish()
+}
+
+impl Facts {
+    /// Whether registers wider than 128 bits are used, for which some cores power up and lower their clock.
+    #[must_use]
+    pub fn wide_vectors(&self) -> bool {
+        self.vector_bits > 128
+    }
+
+    /// The same for a reply.
+    #[must_use]
+    pub fn to_reply(self) -> CodeFacts {
+        CodeFacts {
+            instructions: self.instructions as u32,
+            bytes: self.bytes as u32,
+            needs: self.needs.names(),
+            vector_bits: self.vector_bits,
+            indirect_branches: self.indirect_branches,
+            privileged: self.privileged,
+            system_calls: self.system_calls,
+        }
+    }
+}
+
+/// Bits of a vector register; 0 for any other.
+fn vector_bits(register: Register) -> u16 {
+    match register {
+        _ if register.is_zmm() => 512,
+        _ if register.is_ymm() => 256,
+        _ if register.is_xmm() => 128,
+        _ if register.is_mm() => 64,
+        _ => 0,
+    }
 }
 
 /// The analysis while it is made.
@@ -302,8 +338,13 @@ impl<'a> Walk<'a> {
         facts.needs.add(instruction);
         facts.asks_cpu |= matches!(instruction.mnemonic(), Mnemonic::Cpuid | Mnemonic::Xgetbv);
         facts.privileged |= instruction.is_privileged();
-        let wide = |register: Register| register.is_ymm() || register.is_zmm();
-        facts.wide_vectors |= wide(instruction.op0_register()) || wide(instruction.op1_register());
+        facts.system_calls |= matches!(
+            instruction.mnemonic(),
+            Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Int | Mnemonic::Int1
+        );
+        for register in [instruction.op0_register(), instruction.op1_register()] {
+            facts.vector_bits = facts.vector_bits.max(vector_bits(register));
+        }
     }
 
     /// Divides the runs into blocks.

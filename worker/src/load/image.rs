@@ -64,12 +64,15 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// `text_at` is where the first text section begins in its segment.
     pub(super) fn place(
         sections: &Sections<'_>,
         symbols: &Symbols<'_>,
         got: &Got,
+        text_at: u64,
     ) -> Result<Self, ObjectRefusal> {
         let mut cursors = [Cursor::default(); 3];
+        cursors[Rights::ReadExecute as usize] = Cursor(text_at);
         let mut section_places = vec![0; sections.len()];
         for (index, header, rights) in sections.loaded() {
             section_places[index] = cursors[rights as usize].take(header.sh_size, header.sh_addralign)?;

@@ -53,6 +53,9 @@ use symbol::Symbols;
 /// How goblin is to read: 64-bit, little-endian. The header is held against it before anything else is read.
 const ELF64: Ctx = Ctx { container: Container::Big, le: Endian::Little };
 
+/// Bytes of a cache line, the unit in which cores fetch code.
+const LINE_BYTES: u64 = 64;
+
 /// An object that was found loadable.
 pub struct Object<'a> {
     sections: Sections<'a>,
@@ -73,8 +76,25 @@ impl<'a> Object<'a> {
         let symbols = Symbols::parse(bytes, &sections)?;
         let relocations = relocation::tables(bytes, &sections, &symbols)?;
         let got = Got::survey(&relocations, &sections, &symbols)?;
-        let image = Image::place(&sections, &symbols, &got)?;
+        let image = Image::place(&sections, &symbols, &got, 0)?;
         Ok(Self { sections, symbols, relocations, got, image })
+    }
+
+    /// Most bytes that [`shift_text`](Self::shift_text) moves the text by.
+    pub const MOST_SHIFT: u64 = LINE_BYTES - 1;
+
+    /// Moves all text up in its segment, so that a function that was `text_offset` bytes into it begins `wanted` bytes past a
+    /// 64-byte boundary, or as near below as the sections' alignment lets it. Gives the bytes it was moved by.
+    ///
+    /// To be called for an object that has text, after [`entry`](Self::entry), whose offsets do not know of it.
+    ///
+    /// # Errors
+    /// If the text no longer fits into an image.
+    pub fn shift_text(&mut self, text_offset: u64, wanted: u64) -> Result<u64, ObjectRefusal> {
+        let shift = wanted.wrapping_sub(text_offset) % LINE_BYTES;
+        let shift = shift - shift % self.sections.text_alignment();
+        self.image = Image::place(&self.sections, &self.symbols, &self.got, shift)?;
+        Ok(shift)
     }
 
     /// The memory the image needs.

@@ -71,6 +71,12 @@ impl<'a> Sections<'a> {
             .filter_map(|(index, (header, rights))| Some((index, header, (*rights)?)))
     }
 
+    /// The largest alignment that a text section asks for; at least 1.
+    pub(super) fn text_alignment(&self) -> u64 {
+        let text = self.loaded().filter(|(_, _, rights)| *rights == Rights::ReadExecute);
+        text.map(|(_, header, _)| header.sh_addralign).fold(1, u64::max)
+    }
+
     /// Size in memory; 0 for a section that is not there.
     pub(super) fn bytes_of(&self, index: usize) -> u64 {
         self.headers.get(index).map_or(0, |header| header.sh_size)

@@ -10,10 +10,10 @@
 use std::arch::global_asm;
 
 /// Dependent additions in the short chain.
-pub(super) const SHORT_CHAIN: u64 = 64;
+pub(super) const SHORT_CHAIN: u64 = webrunner_protocol::passes::SHORT_CHAIN;
 
 /// Dependent additions in the long chain.
-pub(super) const LONG_CHAIN: u64 = 256;
+pub(super) const LONG_CHAIN: u64 = webrunner_protocol::passes::LONG_CHAIN;
 
 /// Core cycles of one turn of the add clock.
 pub(super) const ADD_CLOCK_CYCLES: f64 = 32.0;
@@ -58,7 +58,7 @@ global_asm!(
 
 /// A clock loop: `turns` in rdi, at least 1; gives the ticks from its first to its last turn in rax.
 macro_rules! clock {
-    ($name:literal, $step:literal) => {
+    ($name:literal, $($step:literal),+ $(,)?) => {
         global_asm!(
             ".pushsection .text.webrunner_builtin, \"ax\", @progbits",
             ".p2align 6",
@@ -74,9 +74,7 @@ macro_rules! clock {
             "lea rsi, [rdx + rax]",
             ".p2align 6",
             "2:",
-            ".rept 32",
-            $step,
-            ".endr",
+            $($step),+,
             "dec rdi",
             "jnz 2b",
             "lfence",
@@ -91,8 +89,19 @@ macro_rules! clock {
     };
 }
 
-clock!("webrunner_add_clock", "add rax, rax");
-clock!("webrunner_imul_clock", "imul eax, eax");
+clock!("webrunner_add_clock", ".rept 32", "add rax, rax", ".endr");
+clock!("webrunner_imul_clock", ".rept 32", "imul eax, eax", ".endr");
+clock!(
+    "webrunner_fenced_chains",
+    ".rept 64",
+    "add rax, rax",
+    ".endr",
+    "lfence",
+    ".rept 64",
+    "add rcx, rcx",
+    ".endr",
+    "lfence",
+);
 
 unsafe extern "sysv64" {
     fn webrunner_empty();
@@ -100,6 +109,7 @@ unsafe extern "sysv64" {
     fn webrunner_long_chain();
     fn webrunner_add_clock(turns: u64) -> u64;
     fn webrunner_imul_clock(turns: u64) -> u64;
+    fn webrunner_fenced_chains(turns: u64) -> u64;
 }
 
 /// Address of a function that returns at once.
@@ -127,4 +137,10 @@ pub(super) fn add_clock(turns: u64) -> u64 {
 pub(super) fn imul_clock(turns: u64) -> u64 {
     // SAFETY: as for the add clock.
     unsafe { webrunner_imul_clock(turns.max(1)) }
+}
+
+/// Ticks that `turns` turns of two independent chains of 64 additions take, with a fence behind each chain.
+pub(super) fn fenced_chains(turns: u64) -> u64 {
+    // SAFETY: as for the add clock.
+    unsafe { webrunner_fenced_chains(turns.max(1)) }
 }

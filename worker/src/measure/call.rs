@@ -3,8 +3,10 @@
 //! Trusts nothing: the plan was checked by the supervisor, and every index and count is checked again here.
 #![forbid(unsafe_code)]
 
-use webrunner_protocol::limits::MAX_ARGUMENTS;
+use webrunner_protocol::limits::{MAX_ARGUMENTS, MAX_PLACEMENTS};
 use webrunner_protocol::plan::Argument;
+
+use super::trampoline::{ENTRY_MXCSR, FLUSHING_MXCSR};
 
 /// Integer arguments that travel in rdi, rsi, rdx, rcx, r8, r9.
 pub(super) const INTEGER_REGISTERS: usize = 6;
@@ -12,10 +14,13 @@ pub(super) const INTEGER_REGISTERS: usize = 6;
 /// Floating-point arguments that travel in xmm0 to xmm7.
 pub(super) const VECTOR_REGISTERS: usize = 8;
 
-/// Everything needed to call a function: its address, its arguments in place, and the stack it runs on.
+/// Everything needed to call a function: its addresses, its arguments in place, and the stack it runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreparedCall {
-    pub(super) function: u64,
+    /// Where it lies, once for each of its places; the rest repeats the first.
+    pub(super) functions: [u64; MAX_PLACEMENTS],
+    pub(super) places: u8,
+    pub(super) mxcsr: u32,
     pub(super) stack_top: u64,
     pub(super) integer: [u64; INTEGER_REGISTERS],
     pub(super) integer_count: usize,
@@ -95,7 +100,23 @@ impl PreparedCall {
     /// The same call of the code at another address.
     #[must_use]
     pub fn at(&self, function: u64) -> Self {
-        Self { function, ..self.clone() }
+        Self { functions: [function; MAX_PLACEMENTS], places: 1, ..self.clone() }
+    }
+
+    /// The same call of a function that also lies at `others`; those past the most there may be are not called.
+    #[must_use]
+    pub fn also_at(mut self, others: &[u64]) -> Self {
+        for (place, other) in self.functions.iter_mut().skip(1).zip(others) {
+            *place = *other;
+            self.places += 1;
+        }
+        self
+    }
+
+    /// The same call with denormals taken for zero, and made zero.
+    #[must_use]
+    pub fn flushing_denormals(self) -> Self {
+        Self { mxcsr: FLUSHING_MXCSR, ..self }
     }
 
     /// The value of `rsp` on which stack arguments are pushed, so that it ends 16-byte aligned when they all are.
@@ -110,7 +131,9 @@ impl PreparedCall {
 
     pub(super) fn without_arguments(function: u64, stack_top: u64) -> Self {
         Self {
-            function,
+            functions: [function; MAX_PLACEMENTS],
+            places: 1,
+            mxcsr: ENTRY_MXCSR,
             stack_top,
             integer: [0; INTEGER_REGISTERS],
             integer_count: 0,

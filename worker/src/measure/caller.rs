@@ -3,13 +3,15 @@
 //! This is the only user of the trampoline. It holds the promise made to [`Caller::new`], that the function may be
 //! called at all, so that everything above it is safe code.
 
+use webrunner_protocol::limits::MAX_PLACEMENTS;
 use webrunner_protocol::reply::{Findings, Returned};
 
 use super::builtin;
 use super::call::PreparedCall;
 use super::cpu::{self, XINUSE_YMM_UPPER, XINUSE_ZMM_UPPER};
 use super::host::Host;
-use super::trampoline::{ENTRY_MXCSR, Left, Session, Target};
+use super::trampoline::{Left, Session, Target};
+use crate::sys::rseq;
 
 /// Status flags of MXCSR, which any floating-point code may set; the rest are control bits and belong to the caller.
 const MXCSR_STATUS: u32 = 0x3F;
@@ -59,14 +61,32 @@ fn without(stamps: f64, ticks: u64) -> f64 {
     (ticks as f64 - stamps).max(1.0)
 }
 
+/// The core at the beginning of a watch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watch {
+    core: u32,
+}
+
+/// What became of the process's core during a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Happened {
+    /// It was taken away, and given back.
+    pub(super) preempted: bool,
+    /// Another was given in its place.
+    pub(super) moved: bool,
+}
+
 /// The trampoline, loaded with one call.
 #[derive(Debug)]
 pub(super) struct Caller<'session> {
     session: &'session mut Session,
-    function: u64,
+    functions: [u64; MAX_PLACEMENTS],
+    places: u8,
+    mxcsr: u32,
     expected_rsp: u64,
     stamp: Stamp,
     core_tag: bool,
+    tells_preemption: bool,
     findings: Findings,
     returned: Returned,
 }
@@ -81,10 +101,13 @@ impl<'session> Caller<'session> {
         session.load(call, host.avx, host.tracks_upper);
         Self {
             session,
-            function: call.function,
+            functions: call.functions,
+            places: call.places,
+            mxcsr: call.mxcsr,
             expected_rsp: call.stack_at_call(),
             stamp: host.stamp,
             core_tag: host.core_tag,
+            tells_preemption: host.tells_preemption,
             findings: Findings { dirty_upper: host.tracks_upper.then_some(false), ..Findings::default() },
             returned: Returned { integer: 0, vector: 0 },
         }
@@ -94,15 +117,17 @@ impl<'session> Caller<'session> {
     pub(super) fn first_call(&mut self) -> (f64, Returned) {
         // SAFETY: a batch of no calls uses neither function nor stack. It brings in the pages of the trampoline, which
         // a process just forked would otherwise fault on within the first call.
-        unsafe { self.session.batch(Target::Function, self.function, 0) };
-        let ticks = self.batch(Target::Function, 1);
+        unsafe { self.session.batch(Target::Function(0), self.functions[0], 0) };
+        let ticks = self.batch(Target::Function(0), 1);
         (ticks, self.returned)
     }
 
     /// Makes `calls` calls of `target`, at least one, and gives the ticks they took together.
     pub(super) fn batch(&mut self, target: Target, calls: u64) -> f64 {
         let address = match target {
-            Target::Function | Target::BackToBack => self.function,
+            Target::Function(place) | Target::BackToBack(place) => {
+                self.functions[usize::from(place % self.places)]
+            }
             Target::ShortChain => builtin::short_chain(),
             Target::LongChain => builtin::long_chain(),
             Target::Empty => builtin::empty(),
@@ -110,7 +135,7 @@ impl<'session> Caller<'session> {
         // SAFETY: `Caller::new` was promised that the function may be called on the stack that is loaded; the
         // built-in functions take no arguments and use of the stack only what holds their return address.
         let ticks = unsafe { self.session.batch(target, address, calls.max(1)) };
-        if matches!(target, Target::Function | Target::BackToBack) {
+        if matches!(target, Target::Function(_) | Target::BackToBack(_)) {
             let left = self.session.left();
             self.note(&left);
         }
@@ -127,8 +152,31 @@ impl<'session> Caller<'session> {
         without(self.stamp.clock, builtin::imul_clock(turns))
     }
 
+    /// Addresses of the function, one for each of its places.
+    pub(super) fn functions(&self) -> &[u64] {
+        &self.functions[..usize::from(self.places)]
+    }
+
+    /// Begins to watch whether the process keeps its core.
+    pub(super) fn watch(&self) -> Watch {
+        if self.tells_preemption {
+            rseq::arm();
+        }
+        Watch { core: self.core() }
+    }
+
+    /// What happened since: whether the core was taken away, and whether the process now runs on another.
+    pub(super) fn happened_since(&self, watch: &Watch) -> Happened {
+        Happened { preempted: self.tells_preemption && !rseq::armed(), moved: self.core() != watch.core }
+    }
+
+    /// Whether [`Self::happened_since`] can tell that the core was taken away.
+    pub(super) fn tells_preemption(&self) -> bool {
+        self.tells_preemption
+    }
+
     /// A number that changes when the process is moved to another core; always 0 where the CPU cannot tell.
-    pub(super) fn core(&self) -> u32 {
+    fn core(&self) -> u32 {
         if !self.core_tag {
             return 0;
         }
@@ -152,7 +200,7 @@ impl<'session> Caller<'session> {
         findings.clobbered |= left.clobbered;
         findings.stack_pointer |= left.rsp != self.expected_rsp;
         findings.direction_flag |= left.flags & DIRECTION_FLAG != 0;
-        findings.mxcsr |= (left.mxcsr ^ ENTRY_MXCSR) & !MXCSR_STATUS != 0;
+        findings.mxcsr |= (left.mxcsr ^ self.mxcsr) & !MXCSR_STATUS != 0;
         findings.x87 |= left.x87_control != X87_CONTROL || left.x87_tags != X87_EMPTY;
         if let Some(dirty) = &mut findings.dirty_upper {
             *dirty |= left.upper_halves & (XINUSE_YMM_UPPER | XINUSE_ZMM_UPPER) != 0;

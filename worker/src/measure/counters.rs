@@ -1,11 +1,13 @@
 //! Event counters: how the harness reads them, and how it adds up what they count over the function's calls.
 //!
-//! The harness knows no event by name and opens none. It reads just before and just after each measured batch of the
-//! function; what the trampoline adds to a count is still in it, and is taken out later with the chains' counts.
+//! The harness knows no event by name and opens none. It reads the kernel's events just before and just after each measured
+//! batch of the function, and adds up the differences. Hardware events come in passes, which `passes` sees to.
 #![forbid(unsafe_code)]
 
 use webrunner_protocol::limits::MAX_COUNTERS;
 use webrunner_protocol::reply::CounterReading;
+
+pub use crate::sys::perf::GroupReading;
 
 /// One counter at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +32,24 @@ pub trait Counters {
 
     /// Reads all into `readings`, which is `len` long. Gives false where that failed: the batch then counts for none.
     fn read(&mut self, readings: &mut [Reading]) -> bool;
+
+    /// How many groups of hardware events there are, of which one at a time can count.
+    fn passes(&self) -> usize {
+        0
+    }
+
+    /// The events of a pass; cycles and instructions come before them in every reading.
+    fn pass_events(&self, _pass: usize) -> &[u16] {
+        &[]
+    }
+
+    /// Lets a pass count, and no other.
+    fn start_pass(&mut self, _pass: usize) {}
+
+    /// Reads a pass that was started; `None` where it lost its place.
+    fn read_pass(&mut self, _pass: usize) -> Option<GroupReading> {
+        None
+    }
 }
 
 /// The counters of a host that has none.
@@ -84,12 +104,12 @@ impl Tally {
     }
 
     /// Runs `batch` between two readings.
-    pub(super) fn around<T>(&mut self, counters: &mut impl Counters, batch: impl FnOnce() -> T) -> T {
+    pub(super) fn around<C: Counters, T>(&mut self, counters: &mut C, batch: impl FnOnce(&mut C) -> T) -> T {
         if self.count == 0 {
-            return batch();
+            return batch(counters);
         }
         let before = counters.read(&mut self.before[..self.count]);
-        let result = batch();
+        let result = batch(counters);
         let after = counters.read(&mut self.after[..self.count]);
         self.read = before && after;
         result
@@ -175,7 +195,7 @@ mod tests {
         let mut steps = Steps { reads: 0, broken: u64::MAX };
         let mut tally = Tally::new(&steps);
         for clean in [true, false, true] {
-            tally.around(&mut steps, || ());
+            tally.around(&mut steps, |_| ());
             tally.add(10, clean);
         }
         let reading = |batches: u64| CounterReading {
@@ -194,7 +214,7 @@ mod tests {
         let mut steps = Steps { reads: 0, broken: 4 };
         let mut tally = Tally::new(&steps);
         for _ in 0..2 {
-            tally.around(&mut steps, || ());
+            tally.around(&mut steps, |_| ());
             tally.add(10, true);
         }
         assert_eq!(tally.readings(true).first().map(|reading| reading.calls), Some(10));
@@ -203,7 +223,7 @@ mod tests {
     #[test]
     fn a_host_without_counters_gives_no_readings() {
         let mut tally = Tally::new(&NoCounters);
-        tally.around(&mut NoCounters, || ());
+        tally.around(&mut NoCounters, |_| ());
         tally.add(10, true);
         assert_eq!(tally.readings(false), []);
     }

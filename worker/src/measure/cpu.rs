@@ -6,6 +6,9 @@ use std::arch::asm;
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{__cpuid, __cpuid_count, __rdtscp, _rdtsc};
 
+/// Bytes of a cache line, on every x86-64 CPU.
+const LINE: usize = 64;
+
 /// Bit of `xgetbv` that stands for the upper halves of ymm registers.
 pub(super) const XINUSE_YMM_UPPER: u32 = 1 << 2;
 
@@ -34,6 +37,31 @@ pub(super) fn has_core_tag() -> bool {
     const EXTENDED_FEATURES: u32 = 0x8000_0001;
     // Every x86-64 CPU has leaf 0x80000001: it is where long mode itself is announced.
     __cpuid(EXTENDED_FEATURES).edx & (1 << 27) != 0
+}
+
+/// Whether the CPU has `clflushopt`; `clflush`, which is ordered and slower, is there in any case.
+pub(super) fn has_clflushopt() -> bool {
+    const STRUCTURED_FEATURES: u32 = 7;
+    __cpuid(0).eax >= STRUCTURED_FEATURES && __cpuid_count(STRUCTURED_FEATURES, 0).ebx & (1 << 23) != 0
+}
+
+/// Puts the cache lines from `start` to `end` out of every cache, and waits until they are.
+///
+/// # Safety
+/// The memory must be readable; `optimised` only where there is `clflushopt`.
+pub(super) unsafe fn flush(start: usize, end: usize, optimised: bool) {
+    for line in (start & !(LINE - 1)..end).step_by(LINE) {
+        // SAFETY: the caller vouches for the memory and the instruction; nothing is written.
+        unsafe {
+            if optimised {
+                asm!("clflushopt [{}]", in(reg) line, options(nostack, preserves_flags));
+            } else {
+                asm!("clflush [{}]", in(reg) line, options(nostack, preserves_flags));
+            }
+        }
+    }
+    // SAFETY: fences touch nothing; every x86-64 CPU has them.
+    unsafe { asm!("sfence", "mfence", options(nostack, preserves_flags)) };
 }
 
 /// Whether AVX can be used: the CPU has it and the kernel saves its registers.

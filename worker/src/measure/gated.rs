@@ -1,6 +1,7 @@
 //! Standard and thorough measuring: rounds with clocks in them, until enough are clean or time is up.
 #![forbid(unsafe_code)]
 
+use webrunner_protocol::passes::{BatchCalls, PassCounts};
 use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 
 use super::builtin::{ADD_CLOCK_CYCLES, IMUL_CLOCK_CYCLES, LONG_CHAIN, SHORT_CHAIN};
@@ -8,6 +9,9 @@ use super::caller::Caller;
 use super::counters::{Counters, Tally};
 use super::cpu;
 use super::host::Host;
+use super::inputs::Inputs;
+use super::passes::{Part, PassTally};
+use super::placement::agreeing;
 use super::round::{Round, choose};
 use super::schedule::Schedule;
 use super::sizing::Sizer;
@@ -22,10 +26,13 @@ const CALLING: f64 = 40.0;
 const PARTS: [f64; 6] = [0.05, 0.25, 0.5, 1.0, 1.0, 1.0];
 
 /// Rounds in the making.
-struct Rounds<'run, 'session, C> {
+struct Rounds<'run, 'session, C, I> {
     caller: &'run mut Caller<'session>,
     counters: &'run mut C,
+    /// `None` if they are to be left as the function leaves them.
+    inputs: Option<&'run mut I>,
     tally: Tally,
+    passes: PassTally,
     sizes: Sizes,
 }
 
@@ -48,41 +55,59 @@ pub(super) fn sample(
     schedule: &Schedule,
     host: &Host,
     counters: &mut impl Counters,
+    inputs: &mut impl Inputs,
     first_call: f64,
-) -> (CycleSamples, Vec<CounterReading>) {
+) -> (CycleSamples, Vec<CounterReading>, Vec<PassCounts>) {
     let deadline = cpu::ticks().saturating_add(host.ticks(schedule.budget_us) as u64);
     let sizes = warm_up(caller, schedule, host, first_call);
-    let mut making = Rounds { tally: Tally::new(counters), caller, counters, sizes };
+    let (places, tells) = (caller.functions().len(), caller.tells_preemption());
+    let inputs = schedule.restore.then_some(inputs);
+    let (tally, passes) = (Tally::new(counters), PassTally::new(counters));
+    let turns = passes.passes().max(1);
+    let mut making = Rounds { tally, passes, caller, counters, inputs, sizes };
     let mut rounds = Vec::with_capacity(schedule.room());
     let mut clean = 0;
     loop {
-        let round = making.round();
+        // Every pass of counters sees every place.
+        let round = making.round((rounds.len() / turns % places) as u8);
         rounds.push(round);
         clean += usize::from(round.is_clean());
-        if clean >= schedule.wanted_rounds || rounds.len() >= schedule.room() || cpu::ticks() >= deadline {
+        let enough = clean >= schedule.wanted_rounds && making.passes.settled();
+        if enough || rounds.len() >= schedule.room() || cpu::ticks() >= deadline {
             break;
         }
     }
+    let preempted = rounds.iter().filter(|round| round.happened.preempted).count() as u32;
     let (chosen, gate) = choose(&rounds, schedule);
+    let (placements, chosen) = agreeing(chosen, making.caller.functions());
     let mut throughput = Vec::with_capacity(chosen.len());
     throughput.extend(chosen.iter().filter_map(Round::throughput));
     let cycles = CycleSamples {
         isolated: chosen.iter().map(Round::isolated).collect(),
         throughput,
+        counted: chosen.iter().filter_map(|round| round.counted).collect(),
         gate,
+        placements,
+        preempted: tells.then_some(preempted),
         dropped: (rounds.len() - chosen.len()) as u32,
         calls_per_round: sizes.function as u32,
         overhead_cycles: median_of(chosen.iter(), Round::overhead),
         empty_call_cycles: median_of(chosen.iter(), Round::empty),
         ticks_per_cycle: median_of(chosen.iter(), Round::ticks_per_cycle),
         first_call_ticks: first_call as u64,
+        cold: None,
     };
-    (cycles, making.tally.readings(gate == Gate::Clean))
+    let only_clean = gate == Gate::Clean;
+    (cycles, making.tally.readings(only_clean), making.passes.counts(only_clean))
 }
 
 /// Lets the clock speed settle, finds how many calls make a batch, and runs the function until it is warm.
 fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call: f64) -> Sizes {
     let batch = host.ticks(schedule.batch_us);
+    if schedule.wide_vectors {
+        // The core powers up for them, and may lower its clock: before that clock is looked at.
+        run_for(caller, host.ticks(schedule.warm_up_us), 1);
+    }
     let cycle = settle(caller, host.ticks(schedule.warm_up_us));
     let mut size = |target, guess, ticks| {
         let mut sizer = Sizer::new(target, guess);
@@ -90,7 +115,7 @@ fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call
         sizer.calls(ticks)
     };
     let chain = |length: u64| (length as f64 + CALLING) * cycle;
-    let function = size(Target::Function, first_call, batch);
+    let function = size(Target::Function(0), first_call, batch);
     let sizes = Sizes {
         add_turns: (batch / (ADD_CLOCK_CYCLES * cycle)) as u64,
         imul_turns: (batch / (IMUL_CLOCK_CYCLES * cycle)) as u64,
@@ -98,15 +123,23 @@ fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call
         long_chain: size(Target::LongChain, chain(LONG_CHAIN), batch),
         empty: size(Target::Empty, chain(0), host.ticks(schedule.empty_batch_us)),
         function,
-        back_to_back: (function > 1).then(|| size(Target::BackToBack, batch / function as f64, batch)),
+        back_to_back: (function > 1).then(|| size(Target::BackToBack(0), batch / function as f64, batch)),
     };
     if function > 1 {
-        let until = cpu::ticks().saturating_add(host.ticks(schedule.warm_up_us) as u64);
-        while cpu::ticks() < until {
-            caller.batch(Target::Function, function);
-        }
+        run_for(caller, host.ticks(schedule.warm_up_us), function);
     }
     sizes
+}
+
+/// Runs the function for `ticks`, in batches of so many calls at one place after the other.
+fn run_for(caller: &mut Caller<'_>, ticks: f64, calls: u64) {
+    let until = cpu::ticks().saturating_add(ticks as u64);
+    for place in (0..caller.functions().len() as u8).cycle() {
+        caller.batch(Target::Function(place), calls);
+        if cpu::ticks() >= until {
+            return;
+        }
+    }
 }
 
 /// Spins for `ticks` and gives the length of a core cycle, as the fastest of many short readings has it.
@@ -122,27 +155,44 @@ fn settle(caller: &Caller<'_>, ticks: f64) -> f64 {
     fastest / (TURNS as f64 * IMUL_CLOCK_CYCLES)
 }
 
-impl<C: Counters> Rounds<'_, '_, C> {
-    /// Makes one round and adds its counts.
+impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
+    /// Makes one round, with the function at one of its places, and adds its counts.
     ///
     /// The function stands between the chains and all stand between the multiplications, so that a clock speed that
     /// changes evenly cancels out.
-    fn round(&mut self) -> Round {
+    fn round(&mut self, place: u8) -> Round {
         let sizes = self.sizes;
-        let core = self.caller.core();
+        let watch = self.caller.watch();
+        self.passes.begin(self.counters);
         let add = self.caller.add_clock(sizes.add_turns) / (sizes.add_turns.max(1) as f64 * ADD_CLOCK_CYCLES);
         let before = self.imul_clock();
-        let short_chain = self.per_call(Target::ShortChain, sizes.short_chain);
-        let function = self.function();
-        let long_chain = self.per_call(Target::LongChain, sizes.long_chain);
-        let back_to_back = sizes.back_to_back.map(|calls| self.per_call(Target::BackToBack, calls));
+        let short_chain = self.counted(Part::ShortChain, Target::ShortChain, sizes.short_chain);
+        let function = self.function(place);
+        let long_chain = self.counted(Part::LongChain, Target::LongChain, sizes.long_chain);
+        let back_to_back = sizes.back_to_back.map(|calls| self.back_to_back(place, calls));
         let empty = self.per_call(Target::Empty, sizes.empty);
         let after = self.imul_clock();
-        let moved = self.caller.core() != core;
+        let happened = self.caller.happened_since(&watch);
         let clocks = [add, before, after];
-        let round = Round { clocks, short_chain, long_chain, empty, function, back_to_back, moved };
-        self.tally.add(sizes.function, round.is_clean());
-        round
+        let round = Round {
+            clocks,
+            short_chain,
+            long_chain,
+            empty,
+            function,
+            back_to_back,
+            counted: None,
+            place,
+            happened,
+        };
+        let clean = round.is_clean();
+        self.tally.add(sizes.function, clean);
+        let calls = BatchCalls {
+            short_chain: sizes.short_chain,
+            function: sizes.function,
+            long_chain: sizes.long_chain,
+        };
+        Round { counted: self.passes.end(calls, clean), ..round }
     }
 
     fn imul_clock(&self) -> f64 {
@@ -154,10 +204,30 @@ impl<C: Counters> Rounds<'_, '_, C> {
         self.caller.batch(target, calls) / calls as f64
     }
 
-    fn function(&mut self) -> f64 {
-        let calls = self.sizes.function;
+    /// The same, with the pass of this round read around it.
+    fn counted(&mut self, part: Part, target: Target, calls: u64) -> f64 {
         let caller = &mut *self.caller;
-        let batch = || caller.batch(Target::Function, calls);
-        self.tally.around(self.counters, batch) / calls as f64
+        self.passes.around(self.counters, part, || caller.batch(target, calls)) / calls as f64
+    }
+
+    fn restore(&mut self) {
+        if let Some(inputs) = &mut self.inputs {
+            inputs.restore();
+        }
+    }
+
+    fn back_to_back(&mut self, place: u8, calls: u64) -> f64 {
+        self.restore();
+        self.per_call(Target::BackToBack(place), calls)
+    }
+
+    fn function(&mut self, place: u8) -> f64 {
+        self.restore();
+        let Self { caller, counters, tally, passes, sizes, .. } = self;
+        let calls = sizes.function;
+        let ticks = tally.around(*counters, |counters| {
+            passes.around(counters, Part::Function, || caller.batch(Target::Function(place), calls))
+        });
+        ticks / calls as f64
     }
 }

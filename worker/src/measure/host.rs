@@ -3,10 +3,12 @@
 //! `cpuid` traps in every virtual machine and costs microseconds, so nothing of this is asked again for a job.
 #![forbid(unsafe_code)]
 
+use super::builtin::{self, IMUL_CLOCK_CYCLES};
 use super::call::PreparedCall;
 use super::caller::Stamp;
 use super::cpu;
 use super::trampoline::Session;
+use crate::sys::rseq;
 
 /// The machine as the harness sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,6 +18,10 @@ pub struct Host {
     pub(super) avx: bool,
     pub(super) tracks_upper: bool,
     pub(super) core_tag: bool,
+    pub(super) clflushopt: bool,
+    /// Whether the kernel tells when the core was taken away.
+    pub(super) tells_preemption: bool,
+    fenced_chains_cycles: f64,
 }
 
 impl Host {
@@ -33,10 +39,33 @@ impl Host {
             avx,
             tracks_upper: cpu::tracks_upper_halves(),
             core_tag: cpu::has_core_tag(),
+            clflushopt: cpu::has_clflushopt(),
+            tells_preemption: rseq::is_registered(),
+            fenced_chains_cycles: fenced_chains_cycles(),
         }
+    }
+
+    /// Core cycles that two independent chains of 64 additions take with a fence behind each: at least 128 where fences
+    /// serialise, 64 where they do not.
+    #[must_use]
+    pub fn fenced_chains_cycles(&self) -> u32 {
+        self.fenced_chains_cycles.round() as u32
     }
 
     pub(super) fn ticks(&self, microseconds: f64) -> f64 {
         microseconds * self.ticks_per_us
     }
+}
+
+/// The fastest of some readings: what disturbs one makes it slower, and a fence that does not serialise is never slow.
+fn fenced_chains_cycles() -> f64 {
+    const READINGS: usize = 16;
+    const TURNS: u64 = 64;
+    /// Twice as many turns less as many: the stamps cancel out.
+    fn ticks_per_turn(clock: fn(u64) -> u64) -> f64 {
+        let fastest = |turns| (0..READINGS).map(|_| clock(turns)).min().unwrap_or_default();
+        fastest(2 * TURNS).saturating_sub(fastest(TURNS)) as f64 / TURNS as f64
+    }
+    let cycle = (ticks_per_turn(builtin::imul_clock) / IMUL_CLOCK_CYCLES).max(f64::MIN_POSITIVE);
+    (ticks_per_turn(builtin::fenced_chains) / cycle).clamp(0.0, 1e6)
 }

@@ -10,17 +10,24 @@
 //! - [`call`](PreparedCall): arguments to registers and stack. [`host`](Host): what is known of the machine.
 //! - `trampoline`, `builtin`, `cpu`: the assembly. `caller` is the only user of the first, and safe to use.
 //! - `gated` and `quick`: the two ways to make rounds. `round`: the fit, and which rounds count.
-//! - [`schedule`](Schedule): how much of everything. [`counters`](Counters): what a worker with hardware counters adds.
+//! - `placement`: which of the function's places count. `cold`: calls that find nothing in a cache.
+//! - [`inputs`](Inputs): what the function's pointers point to.
+//! - [`schedule`](Schedule): how much of everything. [`counters`](Counters): what a worker with counters adds; `passes`:
+//!   hardware counters, a group at a time.
 //!
 //! The method, with the measurements that led to it, is described in `docs/measurement.md`.
 
 mod builtin;
 mod call;
 mod caller;
+mod cold;
 mod counters;
 mod cpu;
 mod gated;
 mod host;
+mod inputs;
+mod passes;
+mod placement;
 mod quick;
 mod round;
 mod schedule;
@@ -29,11 +36,13 @@ mod stats;
 mod trampoline;
 
 use webrunner_protocol::job::Effort;
+use webrunner_protocol::passes::PassCounts;
 use webrunner_protocol::reply::{CounterReading, CycleSamples, Findings, Returned};
 
 pub use call::{CallError, PreparedCall};
-pub use counters::{Counters, NoCounters, Reading};
+pub use counters::{Counters, GroupReading, NoCounters, Reading};
 pub use host::Host;
+pub use inputs::{Inputs, NoInputs};
 pub use schedule::Schedule;
 pub use trampoline::Session;
 
@@ -53,6 +62,8 @@ pub struct Measured {
     /// Events over the function's isolated calls in the rounds that count, the trampoline's own included. `event` is
     /// the counter's place in [`Counters::read`]; empty where there are none.
     pub counters: Vec<CounterReading>,
+    /// What hardware counters counted, pass by pass; empty where there are none, and where too little was measured.
+    pub passes: Vec<PassCounts>,
 }
 
 /// Calls the function of `call` once, then as often as `schedule` asks, and measures it.
@@ -60,7 +71,7 @@ pub struct Measured {
 /// Ends within the budget and a few calls; a function that does not return is for the supervisor's deadline to end.
 ///
 /// # Safety
-/// The function must be mapped executable code, and `call`'s stack writable memory that nothing else uses. The function
+/// The function must be mapped executable code at each of its places, and `call`'s stack writable memory that nothing else uses. The function
 /// may do to this process whatever its code says: the process must be one that nobody minds losing, and nothing in its
 /// memory may be trusted afterwards by anyone but the client who sent the function.
 pub unsafe fn measure(
@@ -69,18 +80,30 @@ pub unsafe fn measure(
     schedule: &Schedule,
     host: &Host,
     counters: &mut impl Counters,
+    inputs: &mut impl Inputs,
 ) -> Measured {
     // SAFETY: what `Caller::new` asks is what this function asks.
     let mut caller = unsafe { Caller::new(session, host, call) };
     let (first_call, returned) = caller.first_call();
-    let (cycles, counters) = if first_call > host.ticks(schedule.first_call_alone_us) {
-        (quick::first_call_alone(&mut caller, schedule, host, first_call), Vec::new())
+    let (mut cycles, counters, passes) = if first_call > host.ticks(schedule.first_call_alone_us) {
+        (quick::first_call_alone(&mut caller, schedule, host, first_call), Vec::new(), Vec::new())
     } else if schedule.gated {
-        gated::sample(&mut caller, schedule, host, counters, first_call)
+        gated::sample(&mut caller, schedule, host, counters, inputs, first_call)
     } else {
-        quick::sample(&mut caller, schedule, host, counters, first_call)
+        let (cycles, counters) = quick::sample(&mut caller, schedule, host, counters, inputs, first_call);
+        (cycles, counters, Vec::new())
     };
-    Measured { cycles, returned, last_returned: caller.returned(), findings: caller.findings(), counters }
+    if schedule.cold_calls > 0 {
+        cycles.cold = Some(cold::sample(&mut caller, schedule, host, inputs, cycles.ticks_per_cycle));
+    }
+    Measured {
+        cycles,
+        returned,
+        last_returned: caller.returned(),
+        findings: caller.findings(),
+        counters,
+        passes,
+    }
 }
 
 /// Calls the function of `call` once, in the state every measured call finds; gives the ticks it took and what it returned.
@@ -90,6 +113,13 @@ pub unsafe fn measure(
 pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host) -> (f64, Returned) {
     // SAFETY: what `Caller::new` asks is what this function asks.
     unsafe { Caller::new(session, host, call) }.first_call()
+}
+
+/// Puts memory out of every cache, and waits until it is.
+pub fn flush(bytes: &[u8], host: &Host) {
+    let range = bytes.as_ptr_range();
+    // SAFETY: a slice can be read, and the line that its end lies in is in the same page; `Host::probe` found the instruction.
+    unsafe { cpu::flush(range.start as usize, range.end as usize, host.clflushopt) };
 }
 
 /// Measures a built-in function in place of one, and forgets the answer.
@@ -102,6 +132,8 @@ pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host)
 pub unsafe fn rehearse(session: &mut Session, stack_top: u64, host: &Host) {
     let call = PreparedCall::without_arguments(builtin::empty(), stack_top);
     // SAFETY: the empty function uses of its stack only the return address, and the caller vouches for the stack.
-    let measured = unsafe { measure(session, &call, &Schedule::of(Effort::Quick), host, &mut NoCounters) };
+    let measured = unsafe {
+        measure(session, &call, &Schedule::of(Effort::Quick), host, &mut NoCounters, &mut NoInputs)
+    };
     std::hint::black_box(measured);
 }

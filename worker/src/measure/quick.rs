@@ -10,6 +10,7 @@ use super::caller::Caller;
 use super::counters::{Counters, Tally};
 use super::cpu;
 use super::host::Host;
+use super::inputs::Inputs;
 use super::schedule::Schedule;
 use super::sizing::Sizer;
 use super::stats::median;
@@ -68,12 +69,13 @@ pub(super) fn sample(
     schedule: &Schedule,
     host: &Host,
     counters: &mut impl Counters,
+    inputs: &mut impl Inputs,
     first_call: f64,
 ) -> (CycleSamples, Vec<CounterReading>) {
     let batch = host.ticks(schedule.batch_us);
     let wanted = schedule.wanted_rounds.clamp(1, schedule.room());
     let mut known = Known::warm(caller, batch);
-    let mut function = Sizer::new(Target::Function, first_call);
+    let mut function = Sizer::new(Target::Function(0), first_call);
     function.learn(caller, batch, &PARTS);
     let mut tally = Tally::new(counters);
     let [mut shorts, mut longs, mut functions] = [(); 3].map(|()| Vec::with_capacity(wanted));
@@ -81,9 +83,12 @@ pub(super) fn sample(
     let deadline = cpu::ticks().saturating_add(host.ticks(schedule.budget_us) as u64);
     let calls = loop {
         shorts.push(known.short_chain.batch(caller, batch).0);
+        if schedule.restore {
+            inputs.restore();
+        }
         // Reading counters takes as long as a batch: once will do here.
         let (ticks, calls) = if functions.is_empty() {
-            tally.around(counters, || function.batch(caller, batch))
+            tally.around(counters, |_| function.batch(caller, batch))
         } else {
             function.batch(caller, batch)
         };
@@ -124,13 +129,17 @@ fn answer(fit: Fit, functions: &[f64], calls: u64, empty: f64, first_call: f64) 
     CycleSamples {
         isolated: functions.iter().map(|&ticks| fit.cycles(ticks)).collect(),
         throughput: Vec::new(),
+        counted: Vec::new(),
         gate: Gate::Ungated,
+        placements: Vec::new(),
+        preempted: None,
         dropped: 0,
         calls_per_round: calls as u32,
         overhead_cycles: fit.calling / fit.cycle,
         empty_call_cycles: fit.cycles(empty),
         ticks_per_cycle: fit.cycle,
         first_call_ticks: first_call as u64,
+        cold: None,
     }
 }
 

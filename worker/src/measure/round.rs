@@ -10,10 +10,14 @@ use webrunner_protocol::limits::MAX_ROUNDS;
 use webrunner_protocol::reply::Gate;
 
 use super::builtin::{LONG_CHAIN, SHORT_CHAIN};
+use super::caller::Happened;
 use super::schedule::Schedule;
 
 /// How far the four clocks of a clean round may lie apart, as a part of the fastest.
 const CLEAN: f64 = 0.01;
+
+/// The same where most rounds are not clean: those that pass are disturbed too, by as much as the gate lets through.
+const CLEAN_AMONG_DISTURBED: f64 = 0.005;
 
 /// Fewest clean rounds that make an answer when time has run out on a function too long for more.
 const FEWEST_CLEAN: usize = 9;
@@ -36,8 +40,12 @@ pub(super) struct Round {
     pub(super) function: f64,
     /// Ticks per call of the function, back to back; `None` where that was not measured.
     pub(super) back_to_back: Option<f64>,
-    /// The process was moved to another core meanwhile.
-    pub(super) moved: bool,
+    /// Core cycles of a fenced call of the function as a hardware counter has them; `None` without one.
+    pub(super) counted: Option<f64>,
+    /// Number of the place at which the function was called.
+    pub(super) place: u8,
+    /// What became of the core meanwhile.
+    pub(super) happened: Happened,
 }
 
 impl Round {
@@ -68,7 +76,7 @@ impl Round {
 
     /// How far the round's four measures of a core cycle lie apart, as a part of the shortest.
     pub(super) fn disagreement(&self) -> f64 {
-        if self.moved {
+        if self.happened != Happened::default() {
             return f64::INFINITY;
         }
         let slope = (self.long_chain - self.short_chain) / (LONG_CHAIN - SHORT_CHAIN) as f64;
@@ -87,15 +95,19 @@ impl Round {
 
 /// The rounds that count, in the order they were made, and the rule that chose them.
 ///
-/// Clean ones if there are enough: as many as were wanted, or, for a function so long that time ran out on few rounds,
-/// nine that are at least a quarter of all. Else the best-agreeing eighth: an answer that is marked, but never none.
+/// Clean ones if there are enough: as many as were wanted, or nine where time ran out before. They have to be at least half
+/// of those that kept the core; where they are fewer, only those count that pass a gate half as wide, nine at least.
+/// Else the best-agreeing eighth: an answer that is marked, but never none.
 pub(super) fn choose(rounds: &[Round], schedule: &Schedule) -> (Vec<Round>, Gate) {
     if !schedule.gated || rounds.len() < FEWEST_GATED {
         return (keep(rounds, rounds.len(), |_| true), Gate::Ungated);
     }
-    let clean = rounds.iter().filter(|round| round.is_clean()).count();
-    if clean >= schedule.wanted_rounds || (clean >= FEWEST_CLEAN && clean >= rounds.len() / 4) {
-        return (keep(rounds, clean, Round::is_clean), Gate::Clean);
+    let within = |gate: f64| rounds.iter().filter(|round| round.disagreement() <= gate).count();
+    let kept_core = rounds.iter().filter(|round| round.happened == Happened::default()).count();
+    let gate = if 2 * within(CLEAN) >= kept_core { CLEAN } else { CLEAN_AMONG_DISTURBED };
+    let clean = within(gate);
+    if clean >= schedule.wanted_rounds.min(FEWEST_CLEAN) {
+        return (keep(rounds, clean, |round| round.disagreement() <= gate), Gate::Clean);
     }
     let mut order: Vec<usize> = (0..rounds.len()).collect();
     order
@@ -118,6 +130,13 @@ mod tests {
     use super::*;
     use webrunner_protocol::job::Effort;
 
+    impl Round {
+        /// A round at a place in which the function took so many cycles.
+        pub(in super::super) fn made_up(place: u8, cycles: f64) -> Self {
+            Self { place, function: 30.0 + cycles, ..round(1.0) }
+        }
+    }
+
     /// A round on a core whose cycle takes `b` ticks, with a calling cost of 30 cycles and a function of 100.
     fn round(b: f64) -> Round {
         Round {
@@ -127,7 +146,9 @@ mod tests {
             empty: 40.0 * b,
             function: 130.0 * b,
             back_to_back: Some(100.0 * b),
-            moved: false,
+            counted: None,
+            place: 0,
+            happened: Happened::default(),
         }
     }
 
@@ -159,8 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn a_round_on_two_cores_or_with_absurd_readings_is_not_clean() {
-        assert!(!Round { moved: true, ..round(1.0) }.is_clean());
+    fn a_round_on_two_cores_or_with_a_pause_or_with_absurd_readings_is_not_clean() {
+        for happened in
+            [Happened { preempted: true, moved: false }, Happened { preempted: false, moved: true }]
+        {
+            assert!(!Round { happened, ..round(1.0) }.is_clean());
+        }
         assert!(!Round { long_chain: 1.0, ..round(1.0) }.is_clean());
         assert!(!Round { clocks: [0.0; 3], ..round(1.0) }.is_clean());
     }
@@ -179,6 +204,31 @@ mod tests {
     fn few_rounds_of_a_long_function_are_enough_when_most_are_clean() {
         let rounds = [round(1.0); FEWEST_CLEAN];
         assert_eq!(choose(&rounds, &Schedule::of(Effort::Standard)).1, Gate::Clean);
+    }
+
+    /// Rounds whose clocks lie so far apart.
+    fn uneasy(apart: f64, count: usize) -> Vec<Round> {
+        vec![Round { clocks: [1.0, 1.0, 1.0 + apart], ..round(1.0) }; count]
+    }
+
+    #[test]
+    fn where_most_rounds_are_disturbed_the_gate_is_half_as_wide() {
+        let schedule = Schedule::of(Effort::Standard);
+        let among = |others: Vec<Round>, narrow| {
+            choose(&[uneasy(0.008, 41), uneasy(0.004, narrow), others].concat(), &schedule)
+        };
+        let (chosen, gate) = among(uneasy(0.02, 41), 9);
+        assert_eq!((chosen.len(), gate), (41 + 9, Gate::Clean));
+        let (chosen, gate) = among(uneasy(0.02, 60), 9);
+        assert_eq!((chosen, gate), (uneasy(0.004, 9), Gate::Clean));
+        assert_eq!(among(uneasy(0.02, 60), 8).1, Gate::BestAgreeing);
+        let happened = Happened { preempted: true, moved: false };
+        let preempted = vec![Round { happened, ..round(1.0) }; 200];
+        assert_eq!(
+            among(preempted, 0).1,
+            Gate::Clean,
+            "a core that was taken says nothing of the other rounds"
+        );
     }
 
     #[test]

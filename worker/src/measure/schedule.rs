@@ -3,6 +3,10 @@
 
 use webrunner_protocol::job::Effort;
 use webrunner_protocol::limits::MAX_ROUNDS;
+use webrunner_protocol::options::MeasureOptions;
+
+/// Cold calls: enough for a mean that is good to some cycles, though the counter steps by tens of them.
+const COLD_CALLS: usize = 2000;
 
 /// How rounds are made and when they end. All times are in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,6 +28,14 @@ pub struct Schedule {
     pub warm_up_us: f64,
     /// A first call longer than this is the measurement.
     pub first_call_alone_us: f64,
+    /// Whether the function uses vectors so wide that the core must power up for them: it then runs before all else.
+    pub wide_vectors: bool,
+    /// Whether its inputs are made afresh before each of its batches.
+    pub restore: bool,
+    /// Cold calls to make after all else; none if 0.
+    pub cold_calls: usize,
+    /// Time after which no further cold call is made.
+    pub cold_budget_us: f64,
 }
 
 impl Schedule {
@@ -42,6 +54,10 @@ impl Schedule {
             empty_batch_us: 5.0,
             warm_up_us: 300.0,
             first_call_alone_us: 500e3,
+            wide_vectors: false,
+            restore: false,
+            cold_calls: 0,
+            cold_budget_us: 400e3,
         };
         match effort {
             Effort::Quick => Self {
@@ -53,12 +69,25 @@ impl Schedule {
                 empty_batch_us: 0.5,
                 warm_up_us: 0.0,
                 first_call_alone_us: 20e3,
+                cold_budget_us: 20e3,
+                ..standard
             },
             Effort::Standard => standard,
-            Effort::Thorough => {
-                Self { wanted_rounds: 164, most_rounds: Self::MOST_ROUNDS, budget_us: 2000e3, ..standard }
-            }
+            Effort::Thorough => Self {
+                wanted_rounds: 164,
+                most_rounds: Self::MOST_ROUNDS,
+                budget_us: 2000e3,
+                cold_budget_us: 2000e3,
+                ..standard
+            },
         }
+    }
+
+    /// The same for a function that uses `wide_vectors`, with these options.
+    #[must_use]
+    pub fn with(self, options: &MeasureOptions, wide_vectors: bool) -> Self {
+        let cold_calls = if options.cold { COLD_CALLS } else { 0 };
+        Self { restore: options.restore, cold_calls, wide_vectors, ..self }
     }
 
     /// Rounds to make room for: at least one, at most [`Self::MOST_ROUNDS`].

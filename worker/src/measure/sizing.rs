@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_batch_takes_at_least_one_call_and_grows_step_by_step() {
-        let mut sizer = Sizer::new(Target::Function, 1e9);
+        let mut sizer = Sizer::new(Target::Function(0), 1e9);
         assert_eq!(sizer.calls(1e3), 1);
         sizer.note(0.0, 1);
         assert_eq!(sizer.calls(1e12), GROWTH);
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn one_reading_that_was_disturbed_is_forgotten() {
-        let mut sizer = Sizer::new(Target::Function, 100.0);
+        let mut sizer = Sizer::new(Target::Function(0), 100.0);
         for (ticks_per_call, calls) in [(100.0, 16), (9000.0, 100), (101.0, 1), (100.5, 50)] {
             sizer.note(ticks_per_call, calls);
         }

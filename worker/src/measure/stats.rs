@@ -11,6 +11,13 @@ pub(super) fn median(values: &mut [f64]) -> f64 {
     }
 }
 
+/// First quartile, median and third quartile, each a value that came but the median of an even number; 0 of nothing.
+pub(super) fn quartiles(values: &mut [f64]) -> [f64; 3] {
+    let middle = median(values);
+    let at = |index: usize| values.get(index).copied().unwrap_or_default();
+    [at(values.len() / 4), middle, at((values.len() * 3 / 4).min(values.len().saturating_sub(1)))]
+}
+
 /// The median of one figure over `items`.
 pub(super) fn median_of<T>(items: impl ExactSizeIterator<Item = T>, figure: impl Fn(T) -> f64) -> f64 {
     let mut values = Vec::with_capacity(items.len());
@@ -28,5 +35,12 @@ mod tests {
         assert_eq!(median(&mut [3.0]), 3.0);
         assert_eq!(median(&mut [9.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&mut [4.0, 1.0, 9.0, 2.0]), 3.0);
+    }
+
+    #[test]
+    fn quartiles_enclose_the_middle_half() {
+        assert_eq!(quartiles(&mut [5.0, 1.0, 3.0, 2.0, 4.0]), [2.0, 3.0, 4.0]);
+        assert_eq!(quartiles(&mut [7.0]), [7.0; 3]);
+        assert_eq!(quartiles(&mut []), [0.0; 3]);
     }
 }

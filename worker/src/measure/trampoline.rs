@@ -9,7 +9,9 @@
 //! [`Target`] has a copy of them, aligned alike: a CPU predicts an indirect call from what led to it, and one call
 //! instruction with changing targets was seen to be mispredicted call after call, for 13 cycles each.
 //!
-//! State on entry: MXCSR 0x1F80, x87 as after `fninit`, DF, AC and TF clear, upper halves clean, `rsp` = 16n + 8,
+//! The function has a copy for each place in memory that it is measured at, for the same reason.
+//!
+//! State on entry: MXCSR 0x1F80 (0x9FC0 if denormals are to be flushed), x87 as after `fninit`, DF, AC and TF clear, upper halves clean, `rsp` = 16n + 8,
 //! canaries in the callee-saved registers, zero in every other register that holds no argument, `al` = vector
 //! arguments. Of these MXCSR, x87 and the flags are set once a batch, outside the timed part. Registers that only AVX-512
 //! has are left alone: touching them would change the state the function starts in.
@@ -19,12 +21,15 @@ use std::cell::UnsafeCell;
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use webrunner_protocol::limits::MAX_ARGUMENTS;
+use webrunner_protocol::limits::{MAX_ARGUMENTS, MAX_PLACEMENTS};
 
 use super::call::{INTEGER_REGISTERS, PreparedCall, VECTOR_REGISTERS};
 
 /// MXCSR of a fresh process: all exceptions masked, nearest rounding, no flushing of denormals.
 pub(super) const ENTRY_MXCSR: u32 = 0x1F80;
+
+/// The same with FTZ and DAZ: denormals are taken for zero, and results that would be denormal become zero.
+pub(super) const FLUSHING_MXCSR: u32 = 0x9FC0;
 
 /// What rbx, rbp, r12, r13, r14 and r15 hold at entry: no addresses, no small numbers, none the negative of another.
 const CANARIES: [u64; 6] = [
@@ -123,10 +128,10 @@ pub struct Session(());
 /// overlaps the next, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
-    /// The function under test.
-    Function,
-    /// The function under test, with fences at the ends of the batch only.
-    BackToBack,
+    /// The function under test, at the place of this number.
+    Function(u8),
+    /// The same, with fences at the ends of the batch only.
+    BackToBack(u8),
     /// [`SHORT_CHAIN`](super::builtin::SHORT_CHAIN) additions.
     ShortChain,
     /// [`LONG_CHAIN`](super::builtin::LONG_CHAIN) additions.
@@ -174,6 +179,7 @@ impl Session {
         context.integer = call.integer;
         context.vector = call.vector;
         context.stack = call.stack;
+        context.entry_mxcsr = call.mxcsr;
         context.avx = avx.into();
         context.tracks_upper = tracks_upper.into();
     }
@@ -191,8 +197,14 @@ impl Session {
         // SAFETY: the context is filled in, `self` is the only one to use it, and the caller vouches for the function.
         unsafe {
             match target {
-                Target::Function => function_batch(),
-                Target::BackToBack => back_to_back_batch(),
+                Target::Function(1) => second_function_batch(),
+                Target::Function(2) => third_function_batch(),
+                Target::Function(3) => fourth_function_batch(),
+                Target::Function(_) => function_batch(),
+                Target::BackToBack(1) => second_back_to_back_batch(),
+                Target::BackToBack(2) => third_back_to_back_batch(),
+                Target::BackToBack(3) => fourth_back_to_back_batch(),
+                Target::BackToBack(_) => back_to_back_batch(),
                 Target::ShortChain => short_chain_batch(),
                 Target::LongChain => long_chain_batch(),
                 Target::Empty => empty_batch(),
@@ -415,14 +427,46 @@ macro_rules! batch {
     };
 }
 
+const _: () = assert!(MAX_PLACEMENTS == 4, "there is a batch for each place a function may have");
+
 batch!(
     /// Runs the batch of the context: [`Target::Function`].
     function_batch,
     "lfence"
 );
 batch!(
+    /// Runs the batch of the context: [`Target::Function`].
+    second_function_batch,
+    "lfence"
+);
+batch!(
+    /// Runs the batch of the context: [`Target::Function`].
+    third_function_batch,
+    "lfence"
+);
+batch!(
+    /// Runs the batch of the context: [`Target::Function`].
+    fourth_function_batch,
+    "lfence"
+);
+batch!(
     /// Runs the batch of the context: [`Target::BackToBack`].
     back_to_back_batch,
+    ""
+);
+batch!(
+    /// Runs the batch of the context: [`Target::BackToBack`].
+    second_back_to_back_batch,
+    ""
+);
+batch!(
+    /// Runs the batch of the context: [`Target::BackToBack`].
+    third_back_to_back_batch,
+    ""
+);
+batch!(
+    /// Runs the batch of the context: [`Target::BackToBack`].
+    fourth_back_to_back_batch,
     ""
 );
 batch!(

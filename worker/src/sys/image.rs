@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::ptr;
 
 use super::memory::PAGE;
-use super::stack;
+use super::{rseq, stack};
 
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
@@ -28,7 +28,8 @@ struct Mapping {
 pub fn economise() -> Vec<Range<usize>> {
     grow_stack();
     let mappings = mappings();
-    unregister_rseq();
+    // The C library's area lies in memory that workers do not have.
+    rseq::take_over();
     drop_signal_stack();
     for mapping in &mappings {
         if ["[vdso]", "[vvar]", "[vvar_vclock]"].contains(&mapping.name.as_str()) {
@@ -255,34 +256,6 @@ fn drop_signal_stack() {
         let start = old.ss_sp as usize - GUARD;
         // SAFETY: the standard library maps this stack with one guard page below it, for this use alone, which has ended.
         unsafe { libc::munmap(start as *mut libc::c_void, old.ss_size + GUARD) };
-    }
-}
-
-/// Takes back the C library's registration for restartable sequences: the kernel would write to it, and so copy a page,
-/// in every worker. Does nothing where the C library has none.
-fn unregister_rseq() {
-    const UNREGISTER: i32 = 1;
-    /// `RSEQ_SIG` of the C library on x86.
-    const SIGNATURE: u32 = 0x5305_3053;
-    let (offset, size): (usize, usize);
-    let thread: usize;
-    // SAFETY: both symbols are weak: where the C library lacks them their address is 0, which is checked.
-    unsafe {
-        std::arch::asm!(
-            ".weak __rseq_offset", ".weak __rseq_size",
-            "mov {o}, qword ptr [rip + __rseq_offset@GOTPCREL]",
-            "mov {s}, qword ptr [rip + __rseq_size@GOTPCREL]",
-            "mov {t}, qword ptr fs:[0]",
-            o = out(reg) offset, s = out(reg) size, t = out(reg) thread, options(nostack, readonly));
-    }
-    if offset == 0 || size == 0 {
-        return;
-    }
-    // SAFETY: addresses of the C library's constants, of the types its header gives them. The kernel checks the area.
-    unsafe {
-        let area = thread.wrapping_add_signed(*(offset as *const isize));
-        // Whatever size is advertised, the first registration is of 32 bytes.
-        libc::syscall(libc::SYS_rseq, area, 32_u32, UNREGISTER, SIGNATURE);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod packet;
 pub mod perf;
 pub mod process;
+pub mod rseq;
 pub mod signal;
 pub mod stack;
 
@@ -19,6 +20,11 @@ use std::io;
 
 /// Descriptor numbers; fixed, so that the filter can name them.
 pub mod fd {
+    use webrunner_protocol::limits::{MAX_EVENTS, MAX_PASSES};
+    use webrunner_protocol::passes::LEADING;
+
+    use crate::counters::kernel_events;
+
     /// A worker's job socket. In the zygote: `/dev/null`, so that nothing else takes the number.
     pub const JOB: i32 = 3;
     /// The zygote's control socket; closed in workers.
@@ -27,8 +33,10 @@ pub mod fd {
     pub const CHILD_SIGNAL: i32 = 5;
     /// A worker's first perf descriptor; they follow each other.
     pub const FIRST_PERF: i32 = 4;
-    /// A worker's last possible perf descriptor.
-    pub const LAST_PERF: i32 = 35;
+    /// A worker's last possible perf descriptor: the kernel's events, then cycles and instructions for each pass, then every
+    /// event a job may ask for.
+    pub const LAST_PERF: i32 =
+        FIRST_PERF + (kernel_events::COUNT + LEADING * MAX_PASSES + MAX_EVENTS) as i32 - 1;
 }
 
 /// An error number as the kernel returned it.

@@ -44,6 +44,39 @@ fn sections_keep_their_rights_with_guard_pages_between() {
     assert_eq!(loaded.segment(Rights::ReadWrite)[..6], [1, 1, 1, 1, 1, 0]);
 }
 
+/// Text of two sections, the second with this alignment, linked so that its second byte begins `wanted` bytes past a line.
+fn shifted(align: u64, wanted: u64) -> (u64, Vec<u8>, u64) {
+    let second = Section { align, ..section(".text.b", ALLOC | EXEC, &[0x90, 0xc3]) };
+    let file = File::new(
+        &[section(".text.a", ALLOC | EXEC, &[0xc3]), second, section(".data", ALLOC | WRITE, &[7; 3])],
+        &[symbol("sdot", GLOBAL, FUNC, 2, 1)],
+    );
+    let bytes = file.bytes();
+    let mut object = Object::parse(&bytes).unwrap();
+    let entry = object.entry(&rule(None)).unwrap();
+    let shift = object.shift_text(entry.text_offset, wanted).unwrap();
+    let layout = object.layout().clone();
+    let mut segments: Vec<_> =
+        layout.segments.iter().map(|segment| vec![0; segment.bytes as usize]).collect();
+    let mut memory: Vec<_> = segments.iter_mut().map(Vec::as_mut_slice).collect();
+    object.link(BASE, &mut memory).unwrap();
+    assert_eq!(segments[1][..3], [7; 3]);
+    (shift, segments.swap_remove(0), entry.text_offset)
+}
+
+#[test]
+fn text_can_be_moved_within_its_line_as_far_as_its_alignment_lets_it() {
+    for (align, wanted, at) in [(1, 0, 0), (1, 16, 16), (16, 17, 17), (16, 48, 33), (32, 48, 33), (64, 48, 1)]
+    {
+        let (shift, text, text_offset) = shifted(align, wanted);
+        let function = (text_offset + shift) as usize;
+        assert_eq!(function as u64 % 64, at, "alignment {align}, {wanted} wanted");
+        assert_eq!((text[function - 1], text[function]), (0x90, 0xc3));
+        assert!(text[..shift as usize].iter().all(|&byte| byte == 0xcc), "what lies before traps");
+        assert!(shift <= Object::MOST_SHIFT);
+    }
+}
+
 #[test]
 fn several_text_sections_are_aligned_and_the_gaps_trap() {
     let mut second = section(".text.b", ALLOC | EXEC, &[0x90; 2]);

@@ -34,12 +34,18 @@ fn agrees(call: &Call) -> bool {
 
 /// Arguments that a call could be tried with, without a key.
 fn keyless_arguments() -> Vec<[u64; 6]> {
-    let descriptors = (0..=40).flat_map(|fd| {
+    let descriptors = (0..=110).flat_map(|fd| {
         [
             [fd, 0, 0, 0, 0, 0],
             [fd, 1, 0, 0, 0, 0],
-            [fd, 0x1000_0000, 512, 0, 0, 0],
-            [fd, 0x1000_0000, 513, 0, 0, 0],
+            [fd, 0x1000_0000, 280, 0, 0, 0],
+            [fd, 0x1000_0000, 281, 0, 0, 0],
+            // Start, stop, with the flag for a whole group, reset, set a filter.
+            [fd, 0x2400, 0, 0, 0, 0],
+            [fd, 0x2401, 0, 0, 0, 0],
+            [fd, 0x2400, 1, 0, 0, 0],
+            [fd, 0x2403, 0, 0, 0, 0],
+            [fd, 0x4008_2406, 0, 0, 0, 0],
         ]
     });
     // What a keyed rule wants, but for the key.
@@ -66,7 +72,10 @@ fn without_a_key_exactly_the_open_rules_are_allowed() {
         }
     }
     allowed.dedup();
-    assert_eq!(allowed, [libc::SYS_read, libc::SYS_write, libc::SYS_shutdown, libc::SYS_exit_group]);
+    assert_eq!(
+        allowed,
+        [libc::SYS_read, libc::SYS_write, libc::SYS_ioctl, libc::SYS_shutdown, libc::SYS_exit_group]
+    );
 }
 
 #[test]

@@ -1,0 +1,254 @@
+//! How a function is measured, as far as a client chooses it or an answer tells: places, options, inputs, the code.
+//!
+//! No figure is held against a time; what is asserted is what an answer lists and what the function was seen to do.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use webrunner_tests::http::slug;
+use webrunner_tests::objects;
+use webrunner_tests::service::{Launch, Service};
+
+const CHAIN: &str = "good/chain100.o";
+const PLAYGROUND: &str = "kernel=playground";
+
+/// One member of each place an answer lists.
+fn of_places(answer: &Value, member: &str) -> Vec<Value> {
+    let places = answer["method"]["placements"].as_array().expect("a list of places");
+    places.iter().map(|place| place[member].clone()).collect()
+}
+
+fn figure<'a>(answer: &'a Value, name: &str) -> Option<&'a Value> {
+    answer["results"].as_array()?.iter().find(|figure| figure["name"] == name)
+}
+
+#[test]
+fn a_function_is_measured_at_four_offsets_of_a_line() {
+    let answer = Service::start().measure(CHAIN, PLAYGROUND);
+    assert_eq!(of_places(&answer, "offset"), [0, 16, 32, 48]);
+    let counting: u64 = answer["method"]["placements"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|place| place["counts"] == true)
+        .filter_map(|place| place["rounds"].as_u64())
+        .sum();
+    assert_eq!(answer["method"]["rounds"], counting, "rounds of the places that count make the answer");
+    assert!(answer["method"]["placement_spread"].as_f64().is_some_and(|spread| spread >= 0.0), "{answer}");
+}
+
+#[test]
+fn one_place_can_be_asked_for_and_is_all_a_quick_job_has() {
+    let service = Service::start();
+    let one = service.measure(CHAIN, &format!("{PLAYGROUND}&_placements=1"));
+    assert_eq!(of_places(&one, "offset").len(), 1);
+    assert_eq!(one["method"]["placement_spread"], Value::Null);
+    let quick = service.measure(CHAIN, &format!("{PLAYGROUND}&_effort=quick"));
+    assert_eq!(of_places(&quick, "offset"), [0; 0]);
+}
+
+#[test]
+fn an_object_that_asks_for_alignment_has_it_at_every_place() {
+    let answer = Service::start().measure("good/aligned64.o", "kernel=test.playground");
+    assert_eq!(answer["returned"], 0);
+    assert_eq!(of_places(&answer, "offset"), [0; 4]);
+}
+
+#[test]
+fn static_data_is_as_it_came_when_the_function_is_first_called() {
+    let answer = Service::start().measure("good/counter_gcc_O2_pic.o", "kernel=test.playground");
+    assert_eq!((&answer["returned"], of_places(&answer, "offset").len()), (&json!(102), 4));
+}
+
+#[test]
+fn options_that_are_wrong_are_refused_by_name() {
+    let service = Service::start();
+    for (option, value) in
+        [("_placements", "5"), ("_cold", "1"), ("_restore", ""), ("_guard", "start"), ("_ftz", "on")]
+    {
+        let answer = service.post(CHAIN, &format!("{PLAYGROUND}&{option}={value}"));
+        assert_eq!((answer.status, answer.slug().as_str()), (400, "bad-option"), "{option}");
+        assert_eq!(answer.json()["option"], option);
+    }
+    assert_eq!(service.post(CHAIN, &format!("{PLAYGROUND}&_warm=yes")).slug(), "unknown-option");
+}
+
+#[test]
+fn options_are_told_with_their_defaults() {
+    let service = Service::start();
+    let options = |query: &str| service.measure(CHAIN, query)["method"]["options"].clone();
+    let defaults = json!({ "placements": 4, "cold": "no", "restore": "no", "guard": "none", "ftz": "no" });
+    assert_eq!(options(PLAYGROUND), defaults);
+    let all = format!("{PLAYGROUND}&_placements=1&_cold=yes&_restore=yes&_guard=end&_ftz=yes");
+    let chosen = json!({ "placements": 1, "cold": "yes", "restore": "yes", "guard": "end", "ftz": "yes" });
+    assert_eq!(options(&all), chosen);
+}
+
+#[test]
+fn the_program_takes_the_same_options_as_flags() {
+    let path = objects::path("good/sdot_gas.o").to_string_lossy().into_owned();
+    let run = |flags: &[&str]| {
+        let words = ["run", path.as_str(), "--kernel", "sdot", "n=100", "--json"];
+        Launch::command(words.into_iter().chain(flags.iter().copied())).run()
+    };
+    let flags = ["--cold", "yes", "--restore", "yes", "--guard", "end", "--ftz", "yes", "--placements", "1"];
+    let ended = run(&[&flags[..], &["--counts", "no"]].concat());
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("no JSON: {ended:?}"));
+    let chosen = json!({ "placements": 1, "cold": "yes", "restore": "yes", "guard": "end", "ftz": "yes" });
+    assert_eq!(answer["method"]["options"], chosen);
+    assert_eq!(answer["counts"], Value::Null);
+    for (flag, value, expected) in
+        [("--cold", "maybe", "yes or no"), ("--counts", "1", "yes or no"), ("--placements", "3", "1 or 4")]
+    {
+        let ended = run(&[flag, value]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.complaint(), format!("{flag} takes {expected}, but `{value}` came."));
+    }
+}
+
+#[test]
+fn cold_calls_are_a_figure_only_where_they_were_asked_for() {
+    let service = Service::start();
+    for effort in ["quick", "standard"] {
+        let query = format!("kernel=sdot&n=100&_effort={effort}");
+        assert_eq!(figure(&service.measure("good/sdot_gas.o", &query), "ColdCycles"), None);
+        let answer = service.measure("good/sdot_gas.o", &format!("{query}&_cold=yes"));
+        let cold = figure(&answer, "ColdCycles").expect("a figure of cold calls");
+        assert_eq!((&cold["source"], &cold["unit"]), (&json!("tsc-single"), &json!("cycles")));
+        assert!(cold["n"].as_u64().is_some_and(|calls| calls > 0), "{cold}");
+    }
+}
+
+#[test]
+fn reading_one_element_too_many_faults_at_a_guarded_end_only() {
+    let (service, object, query) = (Service::start(), "hostile/overrun_by_one.o", "kernel=sdot&n=10");
+    let _ = service.measure(object, query);
+    // An offset cannot be kept beside a guard; the end is what counts.
+    for offset in ["", "&offx=4"] {
+        let problem = service.refusal(object, &format!("{query}{offset}&_guard=end"));
+        assert_eq!((slug(&problem), &problem["signal"]), ("fault", &json!("SIGSEGV")), "{problem}");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|detail| { detail.contains("0 bytes past the end of x (40 bytes)") }),
+            "{problem}"
+        );
+    }
+    let within = service.measure("good/sdot_gas.o", &format!("{query}&_guard=end"));
+    assert_eq!(within["returned"], service.measure("good/sdot_gas.o", query)["returned"]);
+}
+
+#[test]
+fn denormals_become_zero_where_that_is_asked() {
+    let service = Service::start();
+    let returned = |options: &str| {
+        service.measure("good/denormal.o", &format!("kernel=test.returns_float{options}"))["returned"]
+            .as_f64()
+    };
+    assert_eq!(returned(""), Some(f64::from(f32::MIN_POSITIVE) / 2.0));
+    assert_eq!(returned("&_ftz=yes"), Some(0.0));
+    assert_eq!(returned("&_ftz=yes&_effort=quick"), Some(0.0));
+    let findings = &service.measure("good/denormal.o", "kernel=test.returns_float&_ftz=yes")["findings"];
+    assert_eq!(*findings, json!([]), "flushing is not the function's doing");
+}
+
+#[test]
+fn inputs_that_calls_change_are_named() {
+    let service = Service::start();
+    let answer = service.measure("hostile/write_input.o", "kernel=sdot&n=10");
+    assert_eq!(answer["inputs_mutated"], json!(["x"]));
+    let found = answer["findings"][0].as_str().unwrap_or_default();
+    assert!(found.contains("wrote to x"), "{answer}");
+    let answer = service.measure("good/sdot_gas.o", "kernel=sdot&n=10");
+    assert_eq!((&answer["inputs_mutated"], &answer["findings"]), (&json!([]), &json!([])));
+    // Changing what is both read and written is what the function is for.
+    let answer = service.measure("good/saxpy_clang_O3_pic.o", "kernel=blis.saxpy&_restore=yes");
+    assert_eq!((&answer["inputs_mutated"], &answer["findings"]), (&json!(["y"]), &json!([])));
+    let quick = service.measure("hostile/write_input.o", "kernel=sdot&n=10&_effort=quick");
+    assert_eq!(quick["inputs_mutated"], Value::Null, "nobody looked");
+}
+
+#[test]
+fn what_the_code_is_like_is_told_whether_it_is_counted_or_not() {
+    let service = Service::start();
+    for counts in ["yes", "no"] {
+        let answer = service.measure("good/chain100.o", &format!("{PLAYGROUND}&_counts={counts}"));
+        let code = &answer["code"];
+        assert_eq!((&code["instructions"], &code["vector_bits"]), (&json!(101), &json!(0)));
+        assert_eq!((&code["needs"], &code["system_calls"]), (&json!([]), &json!(false)));
+    }
+    assert_eq!(service.measure(CHAIN, &format!("{PLAYGROUND}&_effort=quick"))["code"], Value::Null);
+    let denormal = service.measure("good/denormal.o", "kernel=test.returns_float");
+    assert_eq!(denormal["code"]["vector_bits"], 128);
+}
+
+#[test]
+fn a_fence_that_does_not_serialise_would_be_told() {
+    let service = Service::start();
+    let machine = service.get("/machine").json();
+    let answer = service.measure(CHAIN, PLAYGROUND);
+    let weak = answer["method"]["fence_weak"].as_bool().expect("a verdict");
+    assert_eq!(machine["fence_weak"], weak);
+    // Half way between 64 cycles and 128.
+    assert_eq!(machine["fenced_chains_cycles"].as_u64().is_some_and(|cycles| cycles < 96), weak);
+    let warned = answer["warnings"].to_string().contains("lfence");
+    assert_eq!(warned, weak, "{answer}");
+}
+
+/// Tells the hog to stop, also where the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Spins on a core until told to stop.
+fn hog(core: usize, stop: &AtomicBool) {
+    let mut set = CpuSet::new();
+    set.set(core).expect("a core number");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("to be pinned");
+    while !stop.load(Ordering::Relaxed) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn rounds_in_which_the_core_was_taken_away_are_told() {
+    let service = Service::start();
+    if service.measure(CHAIN, PLAYGROUND)["method"]["preempted_rounds"].is_null() {
+        eprintln!("skipped: this kernel has no restartable sequences (CONFIG_RSEQ), so nothing tells of it");
+        return;
+    }
+    let core = service.get("/machine").json()["cores"][0].as_u64().expect("a core") as usize;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| hog(core, &stop));
+        let _stop = Stop(&stop);
+        let query = PLAYGROUND;
+        // The hog has as good a right to the core as the worker; turns are shorter than a measurement.
+        let told = (0..20).any(|_| {
+            let method = service.measure(CHAIN, query)["method"].clone();
+            let preempted = method["preempted_rounds"].as_u64().expect("a number");
+            assert!(
+                preempted <= method["rounds"].as_u64().unwrap_or(0) + method["dropped"].as_u64().unwrap_or(0)
+            );
+            preempted > 0
+        });
+        assert!(told, "a core that was shared was never seen to be taken away");
+    });
+}
+
+#[test]
+fn an_answer_says_whether_it_is_the_better_of_two() {
+    let service = Service::start();
+    for effort in ["quick", "standard"] {
+        let answer = service.measure(CHAIN, &format!("{PLAYGROUND}&_effort={effort}"));
+        let repeated = answer["method"]["repeated"].as_bool().expect("a word on it");
+        assert!(!repeated || effort != "quick", "{answer}");
+    }
+}
