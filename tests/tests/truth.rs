@@ -75,6 +75,14 @@ fn a_function_that_does_nothing_is_wrong_whatever_the_kernel() {
 }
 
 #[test]
+fn where_nan_is_right_nothing_else_is() {
+    let service = Service::start();
+    let query = format!("kernel=test.root_of_any{QUICK}");
+    assert_eq!(correctness(&service, "checked/root.o", &query)["verdict"], "verified");
+    assert_eq!(wrong(&service, "checked/nothing.o", &format!("{query}&n=1000"))["call"], "measured");
+}
+
+#[test]
 fn a_wrong_element_is_named_by_argument_and_index() {
     let service = Service::start();
     for (object, query, argument, index) in [
