@@ -108,6 +108,8 @@ impl PoolConfig {
         let require = match args.isolation.as_str() {
             "full" => Isolation::Full,
             "best" => Isolation::Best,
+            // Not told of in --help: it takes a worker that is built for tests alone.
+            "unlocked" => Isolation::Unlocked,
             _ => return Err(ConfigError::Isolation { got: args.isolation }),
         };
         let (cores, quick_cores) = job_cores(args.cores.as_deref())?;

@@ -16,7 +16,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
 use webrunner_protocol::control::{
-    Ended, Isolation, Lane, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+    Ended, Isolation, Lane, Layer, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::{CoreId, WorkerId};
 use webrunner_protocol::limits::MAX_CONTROL_BYTES;
@@ -24,6 +24,9 @@ use webrunner_protocol::{PROTOCOL_VERSION, codec};
 
 /// Name of the zygote's executable.
 const EXECUTABLE: &str = "webrunner-worker";
+
+/// The layer without which no job runs.
+const SECCOMP: &str = "seccomp";
 
 /// A zygote measures its clock and probes events when it starts; on a busy machine that may take a while.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -65,6 +68,12 @@ pub enum LaunchError {
     Unable {
         /// What it said.
         reason: String,
+    },
+    /// It says that nothing stands between a job and the kernel.
+    #[error("{} has no seccomp filter in force; jobs are not run without one", .path.display())]
+    Unlocked {
+        /// The executable.
+        path: PathBuf,
     },
     /// It ended, or said something unexpected, before it was ready.
     #[error("{} ended before it was ready ({detail}); is it webrunner's own executable, of the same version?", .path.display())]
@@ -150,7 +159,7 @@ impl Zygote {
             .spawn()
             .map_err(|source| LaunchError::Spawn { path: path.clone(), source })?;
         match await_ready(&ours) {
-            Ok(status) => Ok(Self { child, control: ours, status }),
+            Ok(status) => Self { child, control: ours, status }.checked(settings),
             Err(refusal) => {
                 let _ = child.kill();
                 let ended = child.wait();
@@ -160,6 +169,21 @@ impl Zygote {
                 }))
             }
         }
+    }
+
+    /// Itself, if its jobs are locked or need not be.
+    fn checked(self, settings: &ZygoteSettings) -> Result<Self, LaunchError> {
+        let in_force = |layer: &Layer| layer.name == SECCOMP && layer.missing.is_none();
+        if self.status.layers.iter().any(in_force) {
+            return Ok(self);
+        }
+        if settings.require != Isolation::Unlocked {
+            return Err(LaunchError::Unlocked { path: settings.executable.clone() });
+        }
+        tracing::error!(
+            "jobs are NOT LOCKED: whoever can post one can do all that its user can; for tests only"
+        );
+        Ok(self)
     }
 
     /// What it found and put in force.
