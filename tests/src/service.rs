@@ -294,8 +294,8 @@ impl Service {
     /// Processes of workers, waiting or running.
     #[must_use]
     pub fn workers(&self) -> Vec<Process> {
-        let children = self.zygotes().into_iter().flat_map(|zygote| processes::children(zygote.id));
-        children.filter(|child| !child.is_init()).collect()
+        let family = processes::descendants(self.id()).into_iter();
+        family.filter(|process| process.parent != self.id() && !process.is_init()).collect()
     }
 
     /// How many descriptors the supervisor has open.

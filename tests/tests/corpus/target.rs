@@ -131,7 +131,8 @@ fn last_core() -> u32 {
 #[derive(Debug, PartialEq, Eq)]
 struct Rest {
     zygotes: Vec<Process>,
-    /// Programs that filter the system calls of each zygote and worker: none is made for a job.
+    /// How many programs filter the system calls of its zygote, of the namespace's first process, of workers: none is made
+    /// for a job.
     filters: BTreeSet<String>,
     processes: usize,
 }
@@ -214,10 +215,10 @@ impl Target {
     }
 
     fn rest(&self) -> Rest {
-        let zygotes = self.service.zygotes();
-        let workers = self.service.workers();
-        let filters = zygotes.iter().chain(&workers).filter_map(|process| process.status("Seccomp_filters"));
-        Rest { filters: filters.collect(), zygotes, processes: descendants(self.service.id()).len() }
+        let family = descendants(self.service.id());
+        let filters = family.iter().filter_map(|process| process.status("Seccomp_filters")).collect();
+        let zygotes = family.iter().copied().filter(|process| process.parent == self.service.id()).collect();
+        Rest { zygotes, filters, processes: family.len() }
     }
 
     /// Memory of the supervisor, in KiB.
