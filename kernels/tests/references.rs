@@ -43,6 +43,14 @@ fn trial(kernel: &str, given: &[(&str, &str)]) -> Trial {
 
 impl Trial {
     fn verdict(&self) -> Verdict {
+        self.judged(Binding::verify)
+    }
+
+    fn repeated(&self) -> Verdict {
+        self.judged(Binding::verify_repeated)
+    }
+
+    fn judged(&self, judge: impl Fn(&Binding, &Observation<'_>) -> Verdict) -> Verdict {
         let single = self.binding.plan.buffers[0].element == ElementType::Float;
         let encode = |numbers: &Vec<f64>| -> Vec<u8> {
             if single {
@@ -55,11 +63,12 @@ impl Trial {
         let after: Vec<Vec<u8>> = self.after.iter().map(encode).collect();
         let vector =
             if single { u64::from((self.returned as f32).to_bits()) } else { self.returned.to_bits() };
-        self.binding.verify(&Observation {
+        let seen = Observation {
             before: &before.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             after: &after.iter().map(Vec::as_slice).collect::<Vec<_>>(),
             returned: Returned { integer: 0, vector },
-        })
+        };
+        judge(&self.binding, &seen)
     }
 }
 
@@ -204,4 +213,54 @@ fn a_kernel_without_a_reference_is_left_unchecked() {
         binding.verify(&seen),
         Verdict::Unchecked { reason: "the kernel has no reference".to_owned() }
     );
+}
+
+#[test]
+fn an_input_that_was_changed_is_wrong_whatever_was_returned() {
+    let mut trial = trial("sdot", &[]);
+    trial.returned = (0..1024).map(|i| trial.before[0][i] * trial.before[1][i]).sum();
+    trial.after[1][77] += 1.0;
+    assert_eq!(wrong_place(&trial.verdict()), Some(Place::Element { buffer: 1, index: 77 }));
+}
+
+#[test]
+fn a_call_of_no_elements_is_left_unchecked() {
+    for kernel in ["sdot", "dcopy", "vector.sexp"] {
+        let verdict = trial(kernel, &[("n", "0")]).verdict();
+        assert!(
+            matches!(&verdict, Verdict::Unchecked { reason } if reason.contains("no elements")),
+            "{verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tile_of_too_many_products_is_left_unchecked() {
+    let given = [("mr", "64"), ("nr", "64"), ("k", "16385"), ("rs_c", "1"), ("cs_c", "64")];
+    let verdict = trial("sgemm", &given).verdict();
+    assert!(
+        matches!(&verdict, Verdict::Unchecked { reason } if reason.contains("64 by 64 by 16385")),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn repeated_calls_are_checked_where_they_do_not_read_what_they_wrote() {
+    let product = [("rs_c", "1"), ("cs_c", "8")];
+    for (kernel, given, written, kept) in [
+        ("vector.sexp", &[] as &[_], 1, 0b10),
+        ("scopy", &[], 1, 0b10),
+        ("sgemm", &product, 4, 0b1_0000),
+        ("saxpy", &[], 1, 0),
+        ("sscal", &[], 0, 0),
+        ("sdot", &[], 1, 0),
+    ] {
+        let mut trial = trial(kernel, given);
+        assert_eq!(trial.binding.kept(), kept, "{kernel}");
+        trial.after[written][0] += 1.0;
+        let place = Place::Element { buffer: written, index: 0 };
+        // What axpy and scal leave depends on the number of calls; the y of dot is not to be written at all.
+        let expected = (kept != 0 || kernel == "sdot").then_some(place);
+        assert_eq!(wrong_place(&trial.repeated()), expected, "{kernel}");
+    }
 }

@@ -117,6 +117,8 @@ pub struct Ended {
 pub struct ZygoteStatus {
     /// The zygote's own process id as its own namespace has it.
     pub pid: i32,
+    /// Speed of the core's time stamp counter, measured before any job.
+    pub ticks_per_ms: u64,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
     /// Every event tried, in the order [`CounterReading::event`](crate::reply::CounterReading::event) counts them.

@@ -7,32 +7,64 @@ use crate::plan::{Buffer, ElementType, Fill};
 
 /// Fills `bytes`, which holds the buffer's elements and nothing else. `index` tells the buffers of one call apart.
 pub fn fill(buffer: &Buffer, seed: u64, index: usize, bytes: &mut [u8]) {
-    let stream = mix(seed ^ (index as u64).wrapping_mul(0xd1b5_4a32_d192_ed03));
+    fill_where(buffer, stream_of(seed, index), bytes, |_| true);
+}
+
+/// Fills about one element in `one_in`, chosen by the seed, at least one if there is any; the rest stays.
+pub fn fill_some(buffer: &Buffer, seed: u64, index: usize, bytes: &mut [u8], one_in: u64) {
+    let stream = stream_of(seed, index);
+    let choice = mix(!stream);
+    let surely = random(choice, u64::MAX).checked_rem(buffer.elements);
+    let one_in = one_in.max(1);
+    fill_where(buffer, stream, bytes, |at| random(choice, at) % one_in == 0 || Some(at) == surely);
+}
+
+fn stream_of(seed: u64, index: usize) -> u64 {
+    mix(seed ^ (index as u64).wrapping_mul(0xd1b5_4a32_d192_ed03))
+}
+
+fn fill_where(buffer: &Buffer, stream: u64, bytes: &mut [u8], wanted: impl Fn(u64) -> bool) {
     match buffer.element {
         ElementType::Int8 | ElementType::Uint8 => {
-            each(bytes, |at| integer(buffer.fill, stream, at).map_or([0], |v| (v as u8).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                integer(buffer.fill, stream, at).map_or([0], |v| (v as u8).to_le_bytes())
+            });
         }
         ElementType::Int16 | ElementType::Uint16 => {
-            each(bytes, |at| integer(buffer.fill, stream, at).map_or([0; 2], |v| (v as u16).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                integer(buffer.fill, stream, at).map_or([0; 2], |v| (v as u16).to_le_bytes())
+            });
         }
         ElementType::Int32 | ElementType::Uint32 => {
-            each(bytes, |at| integer(buffer.fill, stream, at).map_or([0; 4], |v| (v as u32).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                integer(buffer.fill, stream, at).map_or([0; 4], |v| (v as u32).to_le_bytes())
+            });
         }
         ElementType::Int64 | ElementType::Uint64 => {
-            each(bytes, |at| integer(buffer.fill, stream, at).map_or([0; 8], |v| (v as u64).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                integer(buffer.fill, stream, at).map_or([0; 8], |v| (v as u64).to_le_bytes())
+            });
         }
         ElementType::Float => {
-            each(bytes, |at| real(buffer.fill, stream, at, 24).map_or([0; 4], |v| (v as f32).to_le_bytes()));
+            each(bytes, wanted, |at| {
+                real(buffer.fill, stream, at, 24).map_or([0; 4], |v| (v as f32).to_le_bytes())
+            });
         }
         ElementType::Double => {
-            each(bytes, |at| real(buffer.fill, stream, at, 53).map_or([0; 8], |v| v.to_le_bytes()));
+            each(bytes, wanted, |at| real(buffer.fill, stream, at, 53).map_or([0; 8], |v| v.to_le_bytes()));
         }
     }
 }
 
-fn each<const N: usize>(bytes: &mut [u8], mut value: impl FnMut(u64) -> [u8; N]) {
-    for (at, element) in bytes.chunks_exact_mut(N).enumerate() {
-        element.copy_from_slice(&value(at as u64));
+fn each<const N: usize>(
+    bytes: &mut [u8],
+    wanted: impl Fn(u64) -> bool,
+    mut value: impl FnMut(u64) -> [u8; N],
+) {
+    for (at, element) in (0..).zip(bytes.chunks_exact_mut(N)) {
+        if wanted(at) {
+            element.copy_from_slice(&value(at));
+        }
     }
 }
 

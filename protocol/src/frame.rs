@@ -1,14 +1,16 @@
 //! The headers that precede a job and a reply on a worker's socket.
 //!
 //! A worker's socket carries one [`JobHeader`], the encoded job and the object's bytes one way, and one [`ReplyHeader`]
-//! and the encoded reply the other way. Lengths are checked against [`limits`](crate::limits) when a header is parsed,
+//! and the encoded reply the other way. Where a job asks for what its function computes, frames of outputs come beside
+//! the reply ([`check`](crate::check)). Lengths are checked against [`limits`](crate::limits) when a header is parsed,
 //! so whoever holds a header may allocate what it says.
 
 use crate::PROTOCOL_VERSION;
-use crate::limits::{MAX_JOB_BYTES, MAX_OBJECT_BYTES, MAX_REPLY_BYTES};
+use crate::limits::{MAX_JOB_BYTES, MAX_OBJECT_BYTES, MAX_OUTPUTS_BYTES, MAX_REPLY_BYTES};
 
 const JOB_MAGIC: [u8; 4] = *b"WRjb";
 const REPLY_MAGIC: [u8; 4] = *b"WRre";
+const OUTPUTS_MAGIC: [u8; 4] = *b"WRou";
 
 /// Why a header was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -86,11 +88,7 @@ impl ReplyHeader {
     /// Writes the header.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
-        bytes[..4].copy_from_slice(&REPLY_MAGIC);
-        bytes[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
-        bytes[6..].copy_from_slice(&self.reply_bytes.to_le_bytes());
-        bytes
+        answer_header(REPLY_MAGIC, self.reply_bytes)
     }
 
     /// Reads a header and holds its length against the limit.
@@ -103,6 +101,54 @@ impl ReplyHeader {
         check_length(header.reply_bytes, MAX_REPLY_BYTES)?;
         Ok(header)
     }
+}
+
+/// Precedes what a call left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputsHeader {
+    /// Bytes of the call's record and its buffers.
+    pub outputs_bytes: u32,
+}
+
+impl OutputsHeader {
+    /// Writes the header.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; ReplyHeader::BYTES] {
+        answer_header(OUTPUTS_MAGIC, self.outputs_bytes)
+    }
+}
+
+/// What a worker that is asked for outputs may send next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announced {
+    /// A reply.
+    Reply(ReplyHeader),
+    /// Outputs.
+    Outputs(OutputsHeader),
+}
+
+impl Announced {
+    /// Reads either header and holds its length against the limit.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub fn parse(bytes: &[u8; ReplyHeader::BYTES]) -> Result<Self, FrameError> {
+        if !bytes.starts_with(&OUTPUTS_MAGIC) {
+            return ReplyHeader::parse(bytes).map(Self::Reply);
+        }
+        check_start(bytes[..6].try_into().unwrap_or_default(), OUTPUTS_MAGIC)?;
+        let header = OutputsHeader { outputs_bytes: u32_at(bytes, 6) };
+        check_length(header.outputs_bytes, MAX_OUTPUTS_BYTES)?;
+        Ok(Self::Outputs(header))
+    }
+}
+
+fn answer_header(magic: [u8; 4], len: u32) -> [u8; ReplyHeader::BYTES] {
+    let mut bytes = [0; ReplyHeader::BYTES];
+    bytes[..4].copy_from_slice(&magic);
+    bytes[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+    bytes[6..].copy_from_slice(&len.to_le_bytes());
+    bytes
 }
 
 fn check_start(start: [u8; 6], magic: [u8; 4]) -> Result<(), FrameError> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::Checking;
 use crate::ids::JobId;
 use crate::plan::CallPlan;
 
@@ -36,6 +37,8 @@ pub struct KernelWork {
     pub counts: bool,
     /// Seed of [`Fill::Uniform`](crate::plan::Fill::Uniform).
     pub fill_seed: u64,
+    /// Whether the worker is to show what the function computes.
+    pub checking: Option<Checking>,
 }
 
 /// Which function of the object to call.

@@ -10,11 +10,12 @@
 //!
 //! - [`job`] and [`plan`]: supervisor to worker; what to run and the arguments to run it with.
 //! - [`reply`], [`counts`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
-//! - [`fill`]: what buffers hold before the first call.
+//! - [`fill`]: what buffers hold before the first call. [`check`]: what they hold before the calls that are checked.
 //! - [`control`]: supervisor to zygote and back.
 //! - [`frame`], [`codec`] and [`limits`]: how a message becomes bytes, and how many it may be.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod codec;
 pub mod control;
 pub mod counts;

@@ -51,6 +51,21 @@ pub struct Measurement {
     pub findings: Findings,
     /// How long the parts of the job took.
     pub phases: Phases,
+    /// Whether the worker now waits for a challenge.
+    pub outputs: Outputs,
+}
+
+/// What a worker will show of what the function computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outputs {
+    /// The job did not ask.
+    NotAsked,
+    /// The measured calls' have been sent, and the worker waits for a [`Challenge`](crate::check::Challenge).
+    Shown,
+    /// The function runs too long to be called again.
+    TooLong,
+    /// The process ended before it could be challenged: its counting copy raised a signal.
+    Lost,
 }
 
 /// The function that was called.

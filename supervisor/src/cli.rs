@@ -23,6 +23,8 @@ pub enum Command {
     Run(RunArgs),
     /// List the kernels with their prototypes and parameters.
     Kernels(KernelsArgs),
+    /// Ask a running service whether it is ready and its answers are right: exit code 0, or 1 with a line that says why
+    SelfCheck(SelfCheckArgs),
 }
 
 /// Flags of `webrunner serve`.
@@ -40,6 +42,12 @@ pub struct ServeArgs {
     /// Jobs a second that one address may post, and as many at once; no limit if not given
     #[arg(long, value_name = "N")]
     pub rate_limit: Option<NonZeroU32>,
+    /// Address and port for /metrics, /livez and /readyz, apart from clients [default: those of --listen]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<String>,
+    /// Seconds between two self-checks, each a quick job of the service's own; 0 for none
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub self_check: u32,
     /// File that gets one line for each request; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
@@ -83,6 +91,17 @@ pub struct KernelsArgs {
     /// Directory of kernel specifications that add to or replace those built in
     #[arg(long, value_name = "DIR")]
     pub kernels: Option<PathBuf>,
+}
+
+/// Flags of `webrunner self-check`.
+#[derive(Debug, Args)]
+pub struct SelfCheckArgs {
+    /// The service, or a machine behind a proxy as http://HOST:PORT/MACHINE
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8081")]
+    pub url: String,
+    /// Seconds the whole check may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub timeout: u32,
 }
 
 /// Where and how jobs run.

@@ -26,6 +26,10 @@ const MAX_SECONDS: u32 = 3600;
 pub struct ServeConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Address for operators; `None` for the same as clients.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Time between two self-checks; `None` for none.
+    pub self_check: Option<Duration>,
     /// File for one line a request; `None` for no such log.
     pub access_log: Option<PathBuf>,
     /// File for everything else; `None` for standard error.
@@ -41,9 +45,11 @@ pub struct ServeConfig {
 /// What is wrong with the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// `--listen` is no address with a port.
-    #[error("--listen takes an address and a port such as 127.0.0.1:8081, got `{got}`")]
+    /// An address to listen on is none, or has no port.
+    #[error("{flag} takes an address and a port such as 127.0.0.1:8081, got `{got}`")]
     Listen {
+        /// The flag.
+        flag: &'static str,
         /// What came.
         got: String,
     },
@@ -86,8 +92,11 @@ impl ServeConfig {
     /// The first flag that cannot be taken.
     pub fn new(args: ServeArgs) -> Result<Self, ConfigError> {
         range("--queue-size", args.queue_size as u64, 0, MAX_QUEUE as u64)?;
+        range("--self-check", args.self_check.into(), 0, MAX_SECONDS.into())?;
         Ok(Self {
             listen: listen(args.listen.as_deref(), args.port)?,
+            metrics_listen: args.metrics_listen.map(|text| address("--metrics-listen", &text)).transpose()?,
+            self_check: (args.self_check > 0).then(|| Duration::from_secs(args.self_check.into())),
             access_log: args.access_log,
             error_log: args.error_log,
             kernels: args.pool.kernels.clone(),
@@ -131,10 +140,14 @@ fn range(flag: &'static str, got: u64, least: u64, most: u64) -> Result<(), Conf
 /// not open the service to others.
 fn listen(listen: Option<&str>, port: Option<u16>) -> Result<SocketAddr, ConfigError> {
     match (listen, port) {
-        (Some(listen), _) => listen.parse().map_err(|_| ConfigError::Listen { got: listen.to_owned() }),
+        (Some(listen), _) => address("--listen", listen),
         (None, Some(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
         (None, None) => Ok((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()),
     }
+}
+
+fn address(flag: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Listen { flag, got: text.to_owned() })
 }
 
 /// Cores for every job, and cores for quick ones besides: with no list, the first core that is left to the supervisor.
@@ -190,6 +203,8 @@ mod tests {
     fn flags_that_make_no_sense_are_refused_in_one_line() {
         for (flags, words) in [
             (["--listen", "localhost"], "--listen takes"),
+            (["--metrics-listen", "9100"], "--metrics-listen takes"),
+            (["--self-check", "3601"], "--self-check takes 0 to 3600, got 3601"),
             (["--queue-size", "5000"], "--queue-size takes 0 to 4096, got 5000"),
             (["--deadline", "0"], "--deadline takes 1 to 3600, got 0"),
             (["--isolation", "some"], "--isolation takes full or best"),

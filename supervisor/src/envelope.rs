@@ -15,14 +15,12 @@ use actix_web::{Error, HttpMessage, HttpResponse, web};
 use crate::connections::Connection;
 use crate::problem::Problem;
 use crate::request_id::{self, RequestId};
+use crate::routes::Route;
 use crate::service::Service;
 use crate::telemetry::Access;
 
 /// Longest request target taken, in bytes.
 const MAX_URI_BYTES: usize = 8 << 10;
-
-/// Route label of requests that matched none.
-const NO_ROUTE: &str = "none";
 
 /// What a handler tells the access log about a job.
 #[derive(Debug, Clone)]
@@ -43,10 +41,12 @@ pub async fn envelope<B: MessageBody>(
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let started = Instant::now();
     let _busy = request.conn_data::<Rc<Connection>>().map(Connection::begin);
+    let _in_flight = request.app_data::<web::Data<Service>>().map(|service| service.metrics.http.begin());
     let id = client_id(&request).unwrap_or_else(RequestId::fresh);
     request.extensions_mut().insert(id.clone());
     let mut response = match short_cut(&request) {
-        Some(response) => request.into_response(response).map_into_right_body(),
+        // Not `into_response`, which forgets the problem.
+        Some(response) => ServiceResponse::new(request.into_parts().0, response).map_into_right_body(),
         None => next.call(request).await?.map_into_left_body(),
     };
     add_headers(response.headers_mut(), &id);
@@ -85,7 +85,10 @@ fn preflight() -> HttpResponse {
 fn add_headers(headers: &mut HeaderMap, id: &RequestId) {
     let fixed = HeaderValue::from_static;
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, fixed("Retry-After, X-Request-Id"));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        fixed("Retry-After, X-Correctness, X-Integrity, X-Request-Id"),
+    );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     // An id is visible ASCII, which every header may hold.
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
@@ -96,12 +99,14 @@ fn add_headers(headers: &mut HeaderMap, id: &RequestId) {
 fn record<B>(response: &ServiceResponse<B>, id: &RequestId, started: Instant) {
     let request = response.request();
     let Some(service) = request.app_data::<web::Data<Service>>() else { return };
-    let status = response.status();
-    let route = request.match_pattern();
-    let route = route.as_deref().unwrap_or(NO_ROUTE);
-    service.metrics.request(route, method_label(request.method()), status.as_str());
-    let Some(log) = &service.access_log else { return };
+    let (status, http) = (response.status(), &service.metrics.http);
+    let route = request.app_data::<Route>().copied().unwrap_or_default();
+    http.answered(route, request.method(), status, started.elapsed());
     let problem = response.response().error().and_then(Error::as_error::<Problem>);
+    if let Some(problem) = problem {
+        http.refused(problem.kind());
+    }
+    let Some(log) = &service.access_log else { return };
     let extensions = request.extensions();
     let job = extensions.get::<JobRecord>();
     log.write(&Access {
@@ -115,15 +120,4 @@ fn record<B>(response: &ServiceResponse<B>, id: &RequestId, started: Instant) {
         took: started.elapsed(),
         job: job.and_then(|job| job.times),
     });
-}
-
-/// Clients may make methods up; labels may not.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
 }

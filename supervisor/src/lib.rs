@@ -10,12 +10,15 @@
 //! - [`request`], [`catalogue`], [`negotiate`]: from a query to a job.
 //! - [`pool`]: slots, zygotes, the queue.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
+//! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
 //! - [`machine`]: what this host is.
-//! - [`metrics`], [`telemetry`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`metrics`], [`telemetry`], [`operators`], [`connections`]: what operators see and what keeps peers honest.
+//! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod catalogue;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -23,9 +26,12 @@ pub mod connections;
 pub mod cores;
 pub mod envelope;
 pub mod fault;
+pub mod http_client;
+pub mod integrity;
 pub mod machine;
 pub mod metrics;
 pub mod negotiate;
+pub mod operators;
 pub mod pool;
 pub mod problem;
 pub mod rate_limit;
@@ -33,6 +39,7 @@ pub mod render;
 pub mod request;
 pub mod request_id;
 pub mod routes;
+pub mod self_check;
 pub mod service;
 pub mod startup;
 pub mod summary;

@@ -4,6 +4,7 @@
 //! guessed at: a typing error must not measure something else than was meant.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use webrunner_kernels::{Catalogue, Kernel};
 use webrunner_protocol::job::{Effort, EntryRule, KernelWork, Work};
@@ -11,6 +12,7 @@ use webrunner_protocol::plan::CallPlan;
 use webrunner_protocol::reply::Measurement;
 
 use crate::catalogue;
+use crate::check::{Correctness, Examination, Examined};
 use crate::fault::CallNames;
 use crate::machine::isa::Isa;
 use crate::negotiate::Format;
@@ -40,6 +42,8 @@ pub struct RunRequest<'a> {
     pub effort: Effort,
     /// Whether to count instructions; left to the effort if not said.
     pub counts: Option<bool>,
+    /// Whether to check what the function computes; left to the effort if not said.
+    pub check: Option<bool>,
     /// Form of the answer, if one is named.
     pub format: Option<Format>,
     /// The kernel's parameters.
@@ -60,7 +64,7 @@ impl<'a> RunRequest<'a> {
     /// # Errors
     /// As [`RunRequest::from_query`].
     pub fn from_pairs(pairs: Vec<Pair<'a>>) -> Result<Self, Problem> {
-        let (mut kernel, mut symbol, mut format, mut counts) = (None, None, None, None);
+        let (mut kernel, mut symbol, mut format, mut counts, mut check) = (None, None, None, None, None);
         let mut effort = Effort::Standard;
         let mut parameters = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
@@ -68,7 +72,8 @@ impl<'a> RunRequest<'a> {
                 "kernel" => kernel = Some(value),
                 "_symbol" => symbol = Some(check_symbol(value)?),
                 "_effort" => effort = parse_effort(&value)?,
-                "_counts" => counts = Some(parse_counts(&value)?),
+                "_counts" => counts = Some(parse_switch("_counts", &value)?),
+                "_check" => check = Some(parse_switch("_check", &value)?),
                 "_format" => format = Some(parse_format(&value)?),
                 option if option.starts_with('_') => {
                     return Err(Problem::UnknownOption { name: name.into_owned() });
@@ -77,7 +82,7 @@ impl<'a> RunRequest<'a> {
             }
         }
         let kernel = kernel.filter(|name| !name.is_empty()).ok_or(Problem::KernelMissing)?;
-        Ok(Self { kernel, symbol, effort, counts, format, parameters })
+        Ok(Self { kernel, symbol, effort, counts, check, format, parameters })
     }
 
     /// Finds the kernel and settles its parameters.
@@ -88,8 +93,13 @@ impl<'a> RunRequest<'a> {
         let kernel = catalogue::find(catalogue, &self.kernel)?;
         let binding =
             catalogue::bind(kernel, self.parameters.iter().map(|(name, value)| (&**name, &**value)))?;
+        let examination = match self.check.unwrap_or(self.effort != Effort::Quick) {
+            true => Examination::of(binding.clone(), FILL_SEED).map(Arc::new),
+            false => Err("not asked for; add _check=yes or more effort".to_owned()),
+        };
         Ok(Call {
             kernel,
+            examination,
             parameters: binding.parameters,
             plan: binding.plan,
             flop: binding.work.flop,
@@ -121,6 +131,8 @@ pub struct Call<'k> {
     pub counts: bool,
     /// The function the client named.
     pub symbol: Option<String>,
+    /// The check of what the function computes, or why there is none, in words.
+    pub examination: Result<Arc<Examination>, String>,
 }
 
 impl Call<'_> {
@@ -136,6 +148,16 @@ impl Call<'_> {
         Problem::from_end(end, isa, &CallNames::new(&prototype, &self.plan))
     }
 
+    /// What is known of the function's outputs.
+    #[must_use]
+    pub fn correctness(&self, examined: Option<&Examined>) -> Correctness {
+        match (examined, &self.examination) {
+            (Some(examined), _) => examined.correctness.clone(),
+            (None, Err(reason)) => Correctness::Unchecked { reason: reason.clone() },
+            (None, Ok(_)) => Correctness::Unchecked { reason: "the check was not made".to_owned() },
+        }
+    }
+
     /// The job for a worker.
     #[must_use]
     pub fn work(&self) -> Work {
@@ -145,6 +167,7 @@ impl Call<'_> {
             effort: self.effort,
             counts: self.counts,
             fill_seed: FILL_SEED,
+            checking: self.examination.as_ref().ok().map(|examination| examination.checking()),
         })
     }
 }
@@ -161,11 +184,11 @@ pub fn parse_effort(name: &str) -> Result<Effort, Problem> {
     })
 }
 
-fn parse_counts(word: &str) -> Result<bool, Problem> {
+fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
     match word {
         "yes" => Ok(true),
         "no" => Ok(false),
-        _ => Err(Problem::BadOption { name: "_counts", expected: "yes or no", got: word.to_owned() }),
+        _ => Err(Problem::BadOption { name, expected: "yes or no", got: word.to_owned() }),
     }
 }
 
@@ -244,6 +267,26 @@ mod tests {
         assert!(counts("") && counts("&_effort=thorough") && counts("&_effort=quick&_counts=yes"));
         assert!(!counts("&_effort=quick") && !counts("&_counts=no"));
     }
+
+    #[test]
+    fn outputs_are_checked_unless_the_job_is_quick_or_it_is_not_possible() {
+        let catalogue = Catalogue::builtin().unwrap();
+        let reason = |query: &str| {
+            let call = RunRequest::from_query(query).unwrap().resolve(&catalogue).unwrap();
+            assert_eq!(
+                call.examination.is_ok(),
+                matches!(call.work(), Work::Kernel(work) if work.checking.is_some())
+            );
+            call.examination.err().unwrap_or_default()
+        };
+        assert_eq!(reason("kernel=sdot"), "");
+        assert_eq!(reason("kernel=sdot&_effort=quick&_check=yes"), "");
+        assert!(reason("kernel=sdot&_effort=quick").contains("not asked for"));
+        assert!(reason("kernel=sdot&_check=no").contains("not asked for"));
+        assert!(reason("kernel=playground&_check=yes").contains("no reference"));
+        assert!(reason("kernel=sdot&n=3000000").contains("24000024 bytes, and at most 16777216"));
+    }
+
     use crate::problem::Kind;
 
     fn kind(query: &str) -> Kind {
@@ -271,6 +314,7 @@ mod tests {
         assert_eq!(kind("kernel=sdot&_efort=quick"), Kind::UnknownOption);
         assert_eq!(kind("kernel=sdot&_effort=fast"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_counts=1"), Kind::BadOption);
+        assert_eq!(kind("kernel=sdot&_check=true"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_format=xml"), Kind::BadOption);
         assert_eq!(kind("kernel=sdot&_symbol="), Kind::BadOption);
     }

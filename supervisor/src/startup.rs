@@ -21,9 +21,11 @@ use crate::config::ServeConfig;
 use crate::connections;
 use crate::envelope::envelope;
 use crate::machine::Machine;
-use crate::pool::{Launched, Pool};
+use crate::operators;
+use crate::pool::Launched;
 use crate::rate_limit::RateLimit;
 use crate::routes;
+use crate::self_check;
 use crate::service::Service;
 use crate::telemetry::AccessLog;
 
@@ -34,10 +36,10 @@ const MAX_CONNECTIONS: usize = 256;
 const BACKLOG: i32 = 1024;
 
 /// Longest the head of a connection's first request may take.
-const HEAD_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(3);
 
 /// Longest a connection may be silent between requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// How much longer than the deadline of a job a shutdown may take.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
@@ -46,7 +48,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}; choose another with --listen")]
+    #[error("cannot listen on {address}; choose another with --listen or --metrics-listen")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -73,12 +75,13 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, StartupError> {
     Ok(listener)
 }
 
-/// Serves until `shutdown` resolves, then finishes the jobs in flight.
+/// Serves until `shutdown` resolves; operators have a listener of their own or the clients'. Then finishes the jobs in flight.
 ///
 /// # Errors
 /// Whatever kept the service from starting or going on.
 pub async fn serve(
     listener: TcpListener,
+    operators: Option<TcpListener>,
     config: ServeConfig,
     catalogue: Catalogue,
     launched: Launched,
@@ -93,11 +96,16 @@ pub async fn serve(
 
     let worker_stop = stop.clone();
     // The factory runs once on the one worker thread; should actix start that thread anew, its zygotes are gone with it.
-    let launched = Arc::new(Mutex::new(Some(launched)));
+    let routes = if operators.is_some() { routes::configure_clients } else { routes::configure };
+    let operators_address = operators.as_ref().and_then(|listener| listener.local_addr().ok());
+    let once = Arc::new(Mutex::new((Some(launched), operators)));
     let app = move || {
-        let launched = launched.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (launched, operators) = take(&once);
         let service = open_service(&config, &catalogue, &machine, launched, &worker_stop);
-        App::new().app_data(service).configure(routes::configure).wrap(from_fn(envelope))
+        if let Some(operators) = operators {
+            actix_web::rt::spawn(operators::serve(operators, service.clone()));
+        }
+        App::new().app_data(service).configure(routes).wrap(from_fn(envelope))
     };
     let server = HttpServer::new(app)
         .workers(1)
@@ -114,6 +122,9 @@ pub async fn serve(
         .listen(listener)
         .map_err(StartupError::Serve)?
         .run();
+    if let Some(address) = operators_address {
+        tracing::info!(%address, "metrics and health for operators");
+    }
     tracing::info!(%address, "listening");
 
     let mut server = pin!(server);
@@ -125,6 +136,14 @@ pub async fn serve(
         }
     };
     ended.map_err(StartupError::Serve)
+}
+
+/// What only the first call of the factory gets.
+type Once = Mutex<(Option<Launched>, Option<TcpListener>)>;
+
+fn take(once: &Once) -> (Option<Launched>, Option<TcpListener>) {
+    let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
+    (once.0.take(), once.1.take())
 }
 
 /// Makes the service on its worker thread and starts what runs beside it.
@@ -140,10 +159,13 @@ fn open_service(
     service.rate_limit = config.rate_limit.map(RateLimit::per_second);
     let service = Data::new(service);
     match launched {
-        Some(launched) => service.open(Pool::start(launched)),
+        Some(launched) => service.open(launched),
         None => tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service"),
     }
     actix_web::rt::spawn(connections::sweep_forever());
+    if let Some(interval) = config.self_check {
+        actix_web::rt::spawn(self_check::watch(service.clone(), interval));
+    }
     actix_web::rt::spawn(drain(service.clone(), config.pool.deadline + SHUTDOWN_MARGIN, stop.subscribe()));
     service
 }

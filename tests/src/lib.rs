@@ -8,6 +8,7 @@
 //!
 //! - [`executables`]: the programs, built once in the profile of the test.
 //! - [`service`]: a running service, and commands that run to their end.
+//! - [`exposition`], [`prometheus`]: what the service tells Prometheus, and Prometheus itself.
 //! - [`http`]: a client that can also be slow, rude and wrong.
 //! - [`jobs`]: posting objects, and whether a good one is still measured right.
 //! - [`objects`]: the committed objects, and the table that describes them.
@@ -16,9 +17,11 @@
 #![forbid(unsafe_code)]
 
 pub mod executables;
+pub mod exposition;
 pub mod http;
 pub mod jobs;
 pub mod objects;
 pub mod processes;
+pub mod prometheus;
 pub mod service;
 pub mod wait;

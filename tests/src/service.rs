@@ -13,6 +13,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::exposition::Exposition;
 use crate::http::{Answer, Request};
 use crate::processes::{self, Process};
 use crate::{executables, objects, wait};
@@ -40,12 +41,16 @@ impl Launch {
         Self { words, environment: Vec::new(), folder: None }
     }
 
-    /// `webrunner serve` on a free port, with the kernels of the tests and these flags.
+    /// `webrunner serve` on a free port, with the kernels of the tests and these flags. Without self-checks, if no flag
+    /// asks for them: they are jobs too, and would be taken for those of a test.
     #[must_use]
     pub fn serve<'a>(flags: impl IntoIterator<Item = &'a str>) -> Self {
         let mut launch = Self::command(["serve", "--listen", "127.0.0.1:0"]);
         launch.words.extend(["--kernels".into(), objects::kernels().to_string_lossy().into_owned()]);
         launch.words.extend(flags.into_iter().map(str::to_owned));
+        if !launch.words.iter().any(|word| word == "--self-check") {
+            launch.words.extend(["--self-check".into(), "0".into()]);
+        }
         launch
     }
 
@@ -99,7 +104,7 @@ impl Launch {
         let address = wait::until_some("the service listens", || {
             let ended = child.try_wait().expect("a child to wait for");
             assert!(ended.is_none(), "the service ended at once: {ended:?}\n{}", log.text());
-            log.address()
+            log.address("listening")
         });
         Service { child, address, log }
     }
@@ -186,9 +191,10 @@ impl Log {
         Arc::strong_count(&self.0) == 1
     }
 
-    fn address(&self) -> Option<SocketAddr> {
+    /// The address in the first line with these words.
+    fn address(&self, words: &str) -> Option<SocketAddr> {
         let text = self.text();
-        let line = text.lines().find(|line| line.contains("listening"))?;
+        let line = text.lines().find(|line| line.contains(words))?;
         line.split("address=").nth(1)?.split(' ').next()?.parse().ok()
     }
 }
@@ -234,6 +240,21 @@ impl Service {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for operators, with `--metrics-listen`; told before it tells where it listens for clients.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[must_use]
+    pub fn operators_address(&self) -> SocketAddr {
+        self.log.address("for operators").expect("a listener for operators")
+    }
+
+    /// What it tells Prometheus.
+    #[must_use]
+    pub fn metrics(&self) -> Exposition {
+        Exposition::parse(self.get("/metrics").text())
     }
 
     /// All it has written to standard error so far.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use webrunner_protocol::plan::{Buffer, CallPlan, PlanError};
 
-use crate::sys::memory::{self, IMAGE_ARENA, PAGE};
+use crate::sys::memory::{self, IMAGE_ARENA, PAGE, Region};
 
 /// Bytes that stay closed between two places.
 pub const GUARD: usize = 64 << 10;
@@ -57,6 +57,14 @@ pub struct BufferPlace {
     pub address: usize,
     /// Bytes of all elements.
     pub bytes: usize,
+}
+
+impl BufferPlace {
+    /// The elements, in the region that was opened for this place's pages.
+    pub fn elements<'region>(&self, region: &'region mut Region) -> &'region mut [u8] {
+        let first = self.address - self.pages.start;
+        &mut region.bytes_mut()[first..first + self.bytes]
+    }
 }
 
 /// Chooses a base for an image of `bytes` bytes (whole pages, guards counted; far fewer than the arena has), with room for

@@ -30,6 +30,8 @@ pub enum Phase {
     Running,
     /// It was measured, the reply is held ready, and its counting copy may be running.
     Counting,
+    /// It was measured, the reply is sent, and a call that is checked may be running.
+    Checking,
 }
 
 /// What is known about the job when a signal comes.
@@ -92,7 +94,7 @@ pub fn report(signal: Signal) -> ! {
         // What was measured is not lost by it.
         Phase::Counting => crate::worker::send_held_and_exit(),
         Phase::Preparing if signal.number != libc::SIGXCPU => Outcome::Failed(WorkerFailure::Internal),
-        Phase::Preparing | Phase::Running => Outcome::Faulted(describe(facts, signal)),
+        Phase::Preparing | Phase::Running | Phase::Checking => Outcome::Faulted(describe(facts, signal)),
     };
     crate::worker::send_and_exit(&Reply { job: facts.job, outcome })
 }

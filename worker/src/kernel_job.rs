@@ -1,6 +1,7 @@
 //! The kernel job: load an object, place its buffers, call its function, measure the calls.
 //!
-//! Counting what a call executes is left for [`Uncounted::count`], when all else is known and held ready to be sent.
+//! Counting what a call executes is left for [`Rest::count`], when all else is known and held ready to be sent; showing what
+//! the function computes is [`check`](crate::check)'s.
 //! Runs in the locked worker. Everything in the object and the plan is hostile; what is refused is named.
 
 use std::ops::Range;
@@ -8,9 +9,11 @@ use std::ops::Range;
 use webrunner_protocol::counts::{Counting, NotCountable};
 use webrunner_protocol::fill::fill;
 use webrunner_protocol::job::KernelWork;
-use webrunner_protocol::plan::{CallPlan, Direction};
+use webrunner_protocol::plan::{Buffer, CallPlan, Direction};
 use webrunner_protocol::refusal::Refusal;
-use webrunner_protocol::reply::{CounterReading, EntryPoint, Measurement, Outcome, Phases, WorkerFailure};
+use webrunner_protocol::reply::{
+    CounterReading, EntryPoint, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure,
+};
 
 use crate::arena::{self, BufferPlace, Draw};
 use crate::count::{self, Features, Text, pass::Pass};
@@ -41,41 +44,64 @@ impl Meter {
     }
 }
 
-/// A job that was done: what to answer, and the call that is still to be counted if there was one.
+/// A job that was done: what to answer, and what is left for further calls if the function was measured.
 pub struct Done<'a> {
     /// The answer; a measurement says that its call was not counted.
     pub outcome: Outcome,
-    /// What is left to do.
-    pub uncounted: Option<Uncounted<'a>>,
+    /// What is left.
+    pub rest: Option<Rest<'a>>,
 }
 
-/// A measured function of which one more call is to be counted.
-pub struct Uncounted<'a> {
-    pass: Pass,
-    call: PreparedCall,
-    work: &'a KernelWork,
+/// A measured function that may be called again.
+pub struct Rest<'a> {
+    /// How to call it.
+    pub call: PreparedCall,
+    /// What was asked.
+    pub work: &'a KernelWork,
+    /// What the last measured call returned.
+    pub last_returned: Returned,
     buffers: Vec<BufferPlace>,
     regions: Vec<Region>,
-    /// Nanoseconds that preparing took.
+    /// `None` if the job does not ask for counts, or they were made.
+    pass: Option<Pass>,
+    /// Nanoseconds that preparing the pass took.
     prepared_ns: u64,
 }
 
-impl Uncounted<'_> {
+impl Rest<'_> {
+    /// Whether a call is still to be counted.
+    #[must_use]
+    pub fn is_uncounted(&self) -> bool {
+        self.pass.is_some()
+    }
+
     /// Fills the buffers that the function writes afresh, and counts a call.
-    pub fn count(mut self, meter: &mut Meter, measurement: &mut Measurement) {
+    pub fn count(&mut self, meter: &mut Meter, measurement: &mut Measurement) {
+        let Some(pass) = self.pass.take() else { return };
         let started = ticks();
         let first_call_us = measurement.cycles.first_call_ticks as f64 / meter.ticks_per_us;
-        measurement.counts = if self.pass.has_time_for(first_call_us) {
+        measurement.counts = if pass.has_time_for(first_call_us) {
             let KernelWork { call: plan, fill_seed, .. } = self.work;
             let written = |direction| direction != Direction::In;
             fill_buffers(plan, &self.buffers, &mut self.regions, *fill_seed, written);
             fault::note(|facts| facts.phase = Phase::Counting);
             // SAFETY: as for the measured calls, which used the same stack and buffers.
-            unsafe { self.pass.count(&mut meter.session, &self.call, &meter.host) }
+            unsafe { pass.count(&mut meter.session, &self.call, &meter.host) }
         } else {
             Counting::Impossible(NotCountable::TooLong)
         };
         measurement.phases.count_ns = self.prepared_ns + meter.nanoseconds(started, ticks());
+    }
+
+    /// The elements of every buffer, with its description, in order.
+    pub fn elements(&mut self) -> impl Iterator<Item = (&Buffer, &mut [u8])> {
+        let places = self.buffers.iter().zip(&mut self.regions);
+        self.work
+            .call
+            .buffers
+            .iter()
+            .zip(places)
+            .map(|(buffer, (place, region))| (buffer, place.elements(region)))
     }
 }
 
@@ -105,14 +131,13 @@ pub fn run<'a>(
     meter: &mut Meter,
 ) -> Done<'a> {
     let outcome = match load_and_measure(work, seed, object, counters, meter) {
-        Ok((measurement, uncounted)) => {
-            let outcome = Outcome::Measured(Box::new(measurement));
-            return Done { outcome, uncounted };
+        Ok((measurement, rest)) => {
+            return Done { outcome: Outcome::Measured(Box::new(measurement)), rest: Some(rest) };
         }
         Err(Stop::Refused(refusal)) => Outcome::Refused(refusal),
         Err(Stop::Failed(failure)) => Outcome::Failed(failure),
     };
-    Done { outcome, uncounted: None }
+    Done { outcome, rest: None }
 }
 
 fn load_and_measure<'a>(
@@ -121,7 +146,7 @@ fn load_and_measure<'a>(
     object: &[u8],
     counters: &mut OpenCounters,
     meter: &mut Meter,
-) -> Result<(Measurement, Option<Uncounted<'a>>), Stop> {
+) -> Result<(Measurement, Rest<'a>), Stop> {
     let mut draw = Draw::new(seed);
     let started = ticks();
     work.call.check()?;
@@ -157,9 +182,10 @@ fn load_and_measure<'a>(
             measure_ns: meter.nanoseconds(filled, ticks()),
             count_ns: prepared_ns,
         },
+        outputs: Outputs::NotAsked,
     };
-    let uncounted = pass.map(|pass| Uncounted { pass, call, work, buffers, regions, prepared_ns });
-    Ok((measurement, uncounted))
+    let last_returned = measured.last_returned;
+    Ok((measurement, Rest { call, work, last_returned, buffers, regions, pass, prepared_ns }))
 }
 
 /// An object in its place.
@@ -273,8 +299,7 @@ fn fill_buffers(
     let buffers = plan.buffers.iter().zip(places).zip(regions).enumerate();
     for (index, ((buffer, place), region)) in buffers.filter(|(_, ((buffer, _), _))| wanted(buffer.direction))
     {
-        let first = place.address - place.pages.start;
-        fill(buffer, seed, index, &mut region.bytes_mut()[first..first + place.bytes]);
+        fill(buffer, seed, index, place.elements(region));
     }
 }
 

@@ -10,6 +10,7 @@
 //! - [`worker`]: set-up, one job, one reply, exit.
 //! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] (addresses), [`measure`] (calls and cycles)
 //!   and [`count`] (instructions).
+//! - [`check`]: showing what the function computes.
 //! - [`counters`] and [`clock`]: events this host can count, and its clock.
 //! - [`fault`]: what is reported when the function does not return.
 //! - [`heap`]: the allocator, since a locked worker can map nothing.
@@ -18,6 +19,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod arena;
+pub mod check;
 pub mod clock;
 pub mod count;
 pub mod counters;

@@ -21,7 +21,7 @@ use webrunner_protocol::ids::CoreId;
 
 use crate::policy;
 use crate::sys::boot::{self, ForkedInit};
-use crate::sys::{keyed, memory, signal};
+use crate::sys::{keyed, memory, signal, stack};
 
 /// Bytes of writable private memory a worker may have: its largest plan, image and stack, and the heap.
 const DATA_LIMIT: u64 = 512 << 20;
@@ -132,6 +132,7 @@ pub fn lock_down(config: &ZygoteConfig, lock: Lock) -> Result<Vec<Layer>, Lockdo
     start_init(&mut layers);
     layers.push(Layer { name: "not_dumpable".into(), missing: None });
     step("reserve job memory", memory::reserve())?;
+    step("make a stack for workers", stack::ensure())?;
     step("install signal handlers", signal::install())?;
     step("make the keys", keyed::create())?;
     layers.push(lock.layer("seccomp"));
@@ -144,7 +145,7 @@ pub fn lock_down(config: &ZygoteConfig, lock: Lock) -> Result<Vec<Layer>, Lockdo
 /// # Errors
 /// [`LockdownError::Policy`].
 pub fn compile_filter() -> Result<BpfProgram, LockdownError> {
-    Ok(policy::compile(&policy::rules(&memory::arenas()))?)
+    Ok(policy::compile(&policy::rules(&memory::arenas(), stack::top()))?)
 }
 
 /// Installs the filter: from here on this process and its children make only the calls of [`policy`].

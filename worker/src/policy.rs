@@ -50,11 +50,11 @@ pub struct Rule {
 /// Argument in which a keyed call carries its key.
 const KEY_ARGUMENT: u8 = 5;
 
-/// Every rule, for job memory in `arenas`.
+/// Every rule, for job memory in `arenas` and workers that begin on the stack below `worker_stack`.
 #[must_use]
-pub fn rules(arenas: &[Arena]) -> Vec<Rule> {
+pub fn rules(arenas: &[Arena], worker_stack: usize) -> Vec<Rule> {
     let mut rules = open_rules();
-    rules.extend(setup_rules());
+    rules.extend(setup_rules(worker_stack));
     for arena in arenas {
         for protection in
             [libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ, libc::PROT_READ | libc::PROT_EXEC]
@@ -79,7 +79,11 @@ fn open_rules() -> Vec<Rule> {
     let open = |call, tests, reason| Rule { call, key: None, tests, reason };
     let longest_write = (ReplyHeader::BYTES + MAX_REPLY_BYTES) as u64;
     vec![
-        open(libc::SYS_read, vec![Test::Is(0, fd::JOB as u32)], "read the job"),
+        open(
+            libc::SYS_read,
+            vec![Test::Is(0, fd::JOB as u32)],
+            "read the job, and the challenge if there is one",
+        ),
         open(
             libc::SYS_read,
             vec![Test::Between(0, fd::FIRST_PERF as u32, fd::LAST_PERF as u32), Test::AtMost(2, 512)],
@@ -88,7 +92,7 @@ fn open_rules() -> Vec<Rule> {
         open(
             libc::SYS_write,
             vec![Test::Is(0, fd::JOB as u32), Test::AtMost(2, longest_write)],
-            "write the reply, at most one frame of it",
+            "write the reply, or outputs, no more at a time than a reply may be long",
         ),
         open(
             libc::SYS_shutdown,
@@ -99,7 +103,7 @@ fn open_rules() -> Vec<Rule> {
     ]
 }
 
-fn setup_rules() -> Vec<Rule> {
+fn setup_rules(worker_stack: usize) -> Vec<Rule> {
     let keyed = |call, tests, reason| Rule { call, key: Some(Key::Setup), tests, reason };
     vec![
         keyed(
@@ -119,8 +123,8 @@ fn setup_rules() -> Vec<Rule> {
         ),
         keyed(
             libc::SYS_clone,
-            vec![Test::IsLong(0, FORK_FLAGS as u64), Test::IsLong(1, 0)],
-            "zygote: fork a worker, and nothing but a plain fork",
+            vec![Test::IsLong(0, FORK_FLAGS as u64), Test::IsLong(1, worker_stack as u64)],
+            "zygote: fork a worker, and nothing but a plain fork, on the stack made for it",
         ),
         keyed(
             libc::SYS_sendmsg,

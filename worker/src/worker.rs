@@ -1,24 +1,28 @@
-//! One worker's life: set itself up, forget the set-up key, read one job, do it, write one reply, exit.
+//! One worker's life: set itself up, forget the set-up key, read one job, do it, write one reply, exit. A job that is checked has
+//! frames of outputs around its reply, and a challenge after it ([`check`](crate::check)).
 //!
 //! A worker is born locked and trusts nothing it reads. It is never used twice. From the moment it has read its job it can do
 //! no more than the filter's open rules allow, but for opening its job's memory, and it loses that before it calls into the object.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use webrunner_protocol::check::{CallRecord, Challenge};
 use webrunner_protocol::codec;
 use webrunner_protocol::control::WorkerProfile;
-use webrunner_protocol::frame::{JobHeader, ReplyHeader};
+use webrunner_protocol::frame::{JobHeader, OutputsHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::{Job, Work};
 use webrunner_protocol::limits::{MAX_JOB_BYTES, MAX_OBJECT_BYTES, MAX_REPLY_BYTES};
-use webrunner_protocol::reply::{Outcome, Reply, WorkerFailure};
+use webrunner_protocol::reply::{Outcome, Outputs, Reply, WorkerFailure};
 
+use crate::check;
 use crate::counters::{EventTable, OpenCounters};
 use crate::fault::{self, Phase};
-use crate::kernel_job::{self, Meter, Uncounted};
+use crate::kernel_job::{self, Meter, Rest};
 use crate::lockdown::Lock;
-use crate::sys::keyed::{self, Key};
+use crate::sys::keyed::{self, Birth, Key};
 use crate::sys::{self, Errno, fd, process};
 
 /// What every worker of a zygote is like; made before the lock.
@@ -48,14 +52,43 @@ unsafe impl<const N: usize> Sync for Space<N> {}
 
 /// Holds the job's frame, and at the end the reply's: a page less to bring in for each worker.
 static FRAME: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
-const _: () = assert!(ReplyHeader::BYTES + MAX_REPLY_BYTES <= FRAME_BYTES);
+const _: () = assert!(LONGEST_WRITE <= FRAME_BYTES);
 
-/// Bytes of `FRAME` that are a reply's frame.
+/// Most bytes the filter lets pass in one write.
+const LONGEST_WRITE: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
+
+/// Bytes of `FRAME` that are a reply's frame. Placed with the other small statics that a worker writes, so that they share
+/// a page.
+#[unsafe(link_section = ".data.webrunner")]
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-/// Lives, in the process just forked.
-pub fn live(socket: i32, profile: &mut Profile, kind: WorkerProfile) -> ! {
-    let Ok(mut counters) = set_up(socket, profile, kind) else { sys::exit(EXIT_SETUP) };
+/// The profile every worker begins with; null until [`prepare`].
+static PROFILE: AtomicPtr<Profile> = AtomicPtr::new(ptr::null_mut());
+
+/// Keeps what workers are to be like, in memory that they share with the zygote until one of them writes to it.
+pub fn prepare(profile: Profile) {
+    PROFILE.store(Box::leak(Box::new(profile)), Ordering::Relaxed);
+}
+
+/// How a worker with this job socket begins.
+#[must_use]
+pub fn birth(socket: i32, kind: WorkerProfile) -> Birth {
+    let kind_bit = usize::from(kind == WorkerProfile::Counting) << 32;
+    Birth { live, argument: kind_bit | socket as u32 as usize }
+}
+
+/// Lives, in the process just forked. The argument is [`birth`]'s.
+extern "C" fn live(argument: usize) -> ! {
+    let (socket, counts) = (argument as u32 as i32, argument >> 32 != 0);
+    let kind = if counts { WorkerProfile::Counting } else { WorkerProfile::Plain };
+    let shared = PROFILE.load(Ordering::Relaxed);
+    if shared.is_null() {
+        sys::exit(EXIT_SETUP);
+    }
+    // SAFETY: `prepare` stored a valid profile that is never freed. This process takes it over; the original belongs to
+    // another one.
+    let mut profile = unsafe { ptr::read(shared) };
+    let Ok(mut counters) = set_up(socket, &profile, kind) else { sys::exit(EXIT_SETUP) };
     keyed::forget(Key::Setup);
     // SAFETY: `live` runs once in a process and is the only place that borrows this.
     let buffer = unsafe { &mut *FRAME.0.get() };
@@ -67,7 +100,7 @@ pub fn live(socket: i32, profile: &mut Profile, kind: WorkerProfile) -> ! {
                 Work::Kernel(work) => {
                     let meter = &mut profile.meter;
                     let done = kernel_job::run(work, job.layout_seed, object, &mut counters, meter);
-                    finish(Reply { job: job.id, outcome: done.outcome }, done.uncounted, meter)
+                    finish(Reply { job: job.id, outcome: done.outcome }, done.rest, meter)
                 }
             }
         }
@@ -77,13 +110,23 @@ pub fn live(socket: i32, profile: &mut Profile, kind: WorkerProfile) -> ! {
     send_and_exit(&reply)
 }
 
-/// Holds the reply ready, then counts what is left to be counted.
-fn finish(mut reply: Reply, uncounted: Option<Uncounted<'_>>, meter: &mut Meter) -> Reply {
-    if let Some(uncounted) = uncounted {
+/// Shows, counts and sends what is left to be shown, counted and sent.
+fn finish(mut reply: Reply, rest: Option<Rest<'_>>, meter: &mut Meter) -> Reply {
+    let (Some(mut rest), Outcome::Measured(measurement)) = (rest, &mut reply.outcome) else { return reply };
+    let outputs = check::show_measured(&mut rest, measurement, meter);
+    if rest.is_uncounted() {
+        // What is sent if the counted call raises a signal.
+        measurement.outputs = if outputs == Outputs::Shown { Outputs::Lost } else { outputs };
         hold(&reply);
-        if let Outcome::Measured(measurement) = &mut reply.outcome {
-            uncounted.count(meter, measurement);
-        }
+    }
+    let Outcome::Measured(measurement) = &mut reply.outcome else { return reply };
+    rest.count(meter, measurement);
+    measurement.outputs = outputs;
+    if outputs == Outputs::Shown {
+        hold(&reply);
+        send_held();
+        check::answer_challenge(&mut rest, meter);
+        end()
     }
     reply
 }
@@ -106,7 +149,7 @@ fn set_up(socket: i32, profile: &Profile, kind: WorkerProfile) -> Result<OpenCou
 /// Touches what the job will write, so that those pages are there when it comes.
 fn warm_up(frame: &mut [u8; FRAME_BYTES], meter: &mut Meter) {
     // SAFETY: a valid exclusive reference; volatile so that the write is made.
-    unsafe { std::ptr::write_volatile(&raw mut frame[0], 0) };
+    unsafe { ptr::write_volatile(&raw mut frame[0], 0) };
     meter.session.touch();
     touch_stack();
     std::hint::black_box(vec![1_u8; HEAP_WARM_BYTES]);
@@ -121,7 +164,7 @@ fn touch_stack() {
     let mut space = [0_u8; 12 << 10];
     for at in (0..space.len()).step_by(sys::memory::PAGE) {
         // SAFETY: in bounds of a local array; volatile so that the write is made.
-        unsafe { std::ptr::write_volatile(&raw mut space[at], 1) };
+        unsafe { ptr::write_volatile(&raw mut space[at], 1) };
     }
 }
 
@@ -157,7 +200,7 @@ fn hold(reply: &Reply) {
     // SAFETY: one thread, and whoever held the job's frame is done with it: `reply` owns all it says. The signal handler
     // may take the buffer over from the code it interrupted, which never runs again.
     let buffer = unsafe { &mut *FRAME.0.get() };
-    let (header, body) = buffer[..ReplyHeader::BYTES + MAX_REPLY_BYTES].split_at_mut(ReplyHeader::BYTES);
+    let (header, body) = buffer[..LONGEST_WRITE].split_at_mut(ReplyHeader::BYTES);
     let len = match codec::encode_into(reply, body) {
         Ok(len) => len,
         Err(_) => {
@@ -177,16 +220,70 @@ pub fn send_and_exit(reply: &Reply) -> ! {
 
 /// Writes the reply that is held, and exits.
 pub fn send_held_and_exit() -> ! {
+    send_held();
+    end()
+}
+
+fn send_held() {
     // SAFETY: as in `hold`; nothing writes any more.
     let buffer = unsafe { &*FRAME.0.get() };
     // The function under test may have written over the length; a reply cut or torn is refused by the supervisor.
-    let mut unsent = buffer.get(..HELD.load(Ordering::Relaxed)).unwrap_or_default();
+    send(buffer.get(..HELD.load(Ordering::Relaxed)).unwrap_or_default());
+}
+
+/// Writes all of `unsent`, no more at a time than the filter lets pass.
+fn send(mut unsent: &[u8]) {
     while !unsent.is_empty() {
-        match sys::write(fd::JOB, unsent) {
+        match sys::write(fd::JOB, &unsent[..unsent.len().min(LONGEST_WRITE)]) {
             Ok(sent) => unsent = &unsent[sent.min(unsent.len())..],
             Err(_) => break,
         }
     }
+}
+
+/// Sends a frame of outputs: the call's record, then the elements of each buffer.
+///
+/// Small buffers are gathered, so that the supervisor is woken once.
+pub fn send_outputs<'a>(record: CallRecord, bytes: usize, buffers: impl Iterator<Item = &'a [u8]>) {
+    // SAFETY: one thread, and neither the job's frame nor a reply is in there now: the first is read, and the second sent
+    // or yet to be held.
+    let space = unsafe { &mut *FRAME.0.get() };
+    let header = OutputsHeader { outputs_bytes: bytes as u32 }.to_bytes();
+    let mut gathered = header.len() + CallRecord::BYTES;
+    space[..header.len()].copy_from_slice(&header);
+    space[header.len()..gathered].copy_from_slice(&record.to_bytes());
+    for buffer in buffers {
+        if gathered + buffer.len() > LONGEST_WRITE {
+            send(&space[..gathered]);
+            gathered = 0;
+        }
+        if buffer.len() > LONGEST_WRITE {
+            send(buffer);
+        } else {
+            space[gathered..gathered + buffer.len()].copy_from_slice(buffer);
+            gathered += buffer.len();
+        }
+    }
+    send(&space[..gathered]);
+}
+
+/// Reads the challenge; `None` if the supervisor has none.
+pub fn receive_challenge() -> Option<Challenge> {
+    let mut bytes = [0; Challenge::BYTES];
+    let mut have = 0;
+    while have < bytes.len() {
+        match sys::read(fd::JOB, &mut bytes[have..]) {
+            Ok(0) => return None,
+            Ok(count) => have += count,
+            Err(Errno(libc::EINTR)) => {}
+            Err(_) => return None,
+        }
+    }
+    Challenge::parse(&bytes)
+}
+
+/// Says that nothing more comes, and exits.
+fn end() -> ! {
     // The supervisor waits for the end of the stream; it need not wait for the end of the process too.
     let _ = sys::end_of_writing(fd::JOB);
     sys::exit(0)

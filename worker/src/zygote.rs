@@ -20,7 +20,7 @@ use crate::heap::Bump;
 use crate::kernel_job::Meter;
 use crate::lockdown::{self, Lock};
 use crate::measure::{Host, Session};
-use crate::sys::keyed::{self, Fork};
+use crate::sys::keyed::{self, Forked};
 use crate::sys::{self, Errno, boot, fd, image, packet, process};
 use crate::worker::{self, Profile};
 
@@ -48,14 +48,19 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
     }
     let Some(meter) = meter() else { unable(0, "the trampoline is in use".into()) };
     // Needs /proc, and is the last to need the clock.
-    let heap = image::economise();
+    let own = image::economise();
     let layers = match lockdown::lock_down(&config, lock) {
         Ok(layers) => layers,
         Err(error) => unable(fd::CONTROL, chain(&error)),
     };
     let events = EventTable::probe();
-    let status = ZygoteStatus { pid: std::process::id() as i32, layers, events: events.events() };
-    let mut profile = Profile { events, cpu_seconds: config.cpu_seconds, meter, lock };
+    let status = ZygoteStatus {
+        pid: std::process::id() as i32,
+        ticks_per_ms: (meter.ticks_per_us * 1e3) as u64,
+        layers,
+        events: events.events(),
+    };
+    worker::prepare(Profile { events, cpu_seconds: config.cpu_seconds, meter, lock });
     let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
         unable(fd::CONTROL, "the list of events is too long".into())
     };
@@ -64,7 +69,7 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
         Err(error) => unable(fd::CONTROL, chain(&error)),
     };
     allocator.settle();
-    image::keep_from_forks(&heap);
+    image::keep_from_forks(&own);
     if lock == Lock::On
         && let Err(error) = lockdown::install_filter(filter)
     {
@@ -73,7 +78,7 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
     if packet::send(&ready, None).is_err() {
         sys::exit(EXIT_UNABLE);
     }
-    serve(&mut profile)
+    serve()
 }
 
 fn meter() -> Option<Meter> {
@@ -159,7 +164,7 @@ impl Children {
 /// just then: a packet less to wake the supervisor with.
 const REPORT_DELAY: Duration = Duration::from_micros(300);
 
-fn serve(profile: &mut Profile) -> ! {
+fn serve() -> ! {
     let mut children = Children { living: [None; MAX_WORKERS] };
     let mut unreported = None;
     let mut buffer = [0; 256];
@@ -178,17 +183,17 @@ fn serve(profile: &mut Profile) -> ! {
         }
         match packet::receive(&mut buffer) {
             Ok(0) => sys::exit(0),
-            Ok(len) => obey(profile, &mut children, &mut unreported, &buffer[..len]),
+            Ok(len) => obey(&mut children, &mut unreported, &buffer[..len]),
             Err(Errno(libc::EINTR)) => {}
             Err(_) => sys::exit(EXIT_UNABLE),
         }
     }
 }
 
-fn obey(profile: &mut Profile, children: &mut Children, unreported: &mut Option<Ended>, request: &[u8]) {
+fn obey(children: &mut Children, unreported: &mut Option<Ended>, request: &[u8]) {
     match codec::decode(request) {
         Ok(ZygoteRequest::Fork { worker, profile: kind }) => {
-            let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(profile, kind) };
+            let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(kind) };
             note_fork(children, unreported, worker, forked);
         }
         // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
@@ -216,17 +221,13 @@ fn note_fork(
 }
 
 /// Forks one worker; its process id, the supervisor's end of its job socket, and its pidfd.
-fn try_fork(profile: &mut Profile, kind: WorkerProfile) -> Result<(i32, i32, i32), Errno> {
+fn try_fork(kind: WorkerProfile) -> Result<(i32, i32, i32), Errno> {
     let [ours, theirs] = packet::job_socket()?;
-    // SAFETY: the zygote has one thread.
-    let forked = unsafe { keyed::fork() };
-    if let Ok(Fork::Child) = forked {
-        worker::live(theirs, profile, kind);
-    }
+    // SAFETY: the zygote has one thread, and a worker uses only what it is born with.
+    let forked = unsafe { keyed::fork(worker::birth(theirs, kind)) };
     process::close(theirs);
     match forked {
-        Ok(Fork::Parent { pid, pidfd }) => Ok((pid, ours, pidfd)),
-        Ok(Fork::Child) => sys::exit(EXIT_UNABLE),
+        Ok(Forked { pid, pidfd }) => Ok((pid, ours, pidfd)),
         Err(errno) => {
             process::close(ours);
             Err(errno)

@@ -10,7 +10,7 @@ use webrunner_protocol::counts::{Counting, NotCountable};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::Effort;
 use webrunner_protocol::plan::Argument;
-use webrunner_protocol::reply::{EntryPoint, Findings, Gate, Measurement, Outcome, Phases, Reply};
+use webrunner_protocol::reply::{EntryPoint, Findings, Gate, Measurement, Outcome, Outputs, Phases, Reply};
 use webrunner_worker::measure::{
     Counters, Host, Measured, NoCounters, PreparedCall, Reading, Schedule, Session, measure, rehearse,
 };
@@ -403,6 +403,7 @@ fn as_reply(measured: Measured) -> Reply {
             counts: Counting::Impossible(NotCountable::TooLong),
             findings: measured.findings,
             phases: Phases::default(),
+            outputs: Outputs::NotAsked,
         })),
     }
 }

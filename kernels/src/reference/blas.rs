@@ -3,10 +3,15 @@
 
 use std::collections::HashMap;
 
+use webrunner_protocol::plan::{Argument, CallPlan, Fill};
+
 use super::call::{Call, Expected, Quantity, Unchecked};
 
 /// Most elements of a tile that is checked; each costs memory and `k` multiplications.
 const MAX_TILE: usize = 1 << 16;
+
+/// Most products of a tile that is checked: a quarter of a second's work.
+const MAX_PRODUCTS: usize = 1 << 26;
 
 /// A sum that keeps what each addition rounds away (Neumaier, ZAMM 54, 1974), and the sum of the terms' sizes.
 #[derive(Debug, Default)]
@@ -39,7 +44,7 @@ impl Sum {
 }
 
 pub(super) fn dot<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
-    let n = call.integer(0)?;
+    let n = call.length(0)?;
     let x = call.vector(1, n, call.integer(2)?)?;
     let y = call.vector(3, n, call.integer(4)?)?;
     let sum = Sum::of(x.iter().zip(y.iter()).map(|(x, y)| x * y));
@@ -47,19 +52,19 @@ pub(super) fn dot<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
 }
 
 pub(super) fn asum<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
-    let n = call.integer(0)?;
+    let n = call.length(0)?;
     let sum = Sum::of(call.vector(1, n, call.integer(2)?)?.iter().map(f64::abs));
     Ok(Expected::returned(Quantity { value: sum.value(), magnitude: sum.magnitude, roundings: n as f64 }))
 }
 
 pub(super) fn nrm2<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
-    let n = call.integer(0)?;
+    let n = call.length(0)?;
     let value = Sum::of(call.vector(1, n, call.integer(2)?)?.iter().map(|x| x * x)).value().sqrt();
     Ok(Expected::returned(Quantity { value, magnitude: value, roundings: n as f64 }))
 }
 
 pub(super) fn axpy<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
-    let n = call.integer(0)?;
+    let n = call.length(0)?;
     let alpha = call.number(1)?;
     let x = call.vector(2, n, call.integer(3)?)?;
     let y = call.vector(4, n, call.integer(5)?)?;
@@ -71,7 +76,7 @@ pub(super) fn axpy<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
 }
 
 pub(super) fn scal<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
-    let n = call.integer(0)?;
+    let n = call.length(0)?;
     let alpha = call.number(1)?;
     let x = call.vector(2, n, call.integer(3)?)?;
     let element = x.written(move |i| {
@@ -82,7 +87,7 @@ pub(super) fn scal<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
 }
 
 pub(super) fn copy<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
-    let n = call.integer(0)?;
+    let n = call.length(0)?;
     let x = call.vector(1, n, call.integer(2)?)?;
     let y = call.vector(3, n, call.integer(4)?)?;
     Ok(Expected::written(call.buffer(3)?, y.written(move |i| Quantity::exact(x.at(i)))))
@@ -100,6 +105,11 @@ pub(super) fn gemm<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
     }
     if mr.saturating_mul(nr) > MAX_TILE {
         return Err(format!("a tile of {mr} by {nr} elements is too large to check"));
+    }
+    if (mr * nr).saturating_mul(k) > MAX_PRODUCTS {
+        return Err(format!(
+            "{mr} by {nr} by {k} products are more than the {MAX_PRODUCTS} that are checked"
+        ));
     }
     let (rs, cs) = (call.integer(6)?, call.integer(7)?);
     if overlaps(mr, nr, rs, cs) {
@@ -127,6 +137,19 @@ pub(super) fn gemm<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
     }
     let element = move |index| tile.get(&index).copied().unwrap_or_else(|| Quantity::exact(c.at(index)));
     Ok(Expected::written(call.buffer(5)?, Box::new(element)))
+}
+
+/// The bit of `c`, which is written without being read where beta is 0.
+pub(super) fn gemm_kept(plan: &CallPlan) -> u32 {
+    let buffer = |argument: usize| match plan.arguments.get(argument) {
+        Some(&Argument::Pointer(buffer)) => Some(buffer),
+        _ => None,
+    };
+    let beta = buffer(4).and_then(|index| plan.buffers.get(usize::from(index))).map(|buffer| buffer.fill);
+    match (beta, buffer(5)) {
+        (Some(Fill::Zero | Fill::Constant(0.0)), Some(c)) => 1_u32.checked_shl(c.into()).unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Whether two elements of an `mr` by `nr` tile share a place.

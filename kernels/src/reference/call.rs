@@ -76,6 +76,14 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A count that is not 0, since of no elements every function is a right one.
+    pub(crate) fn length(&self, argument: usize) -> Result<usize, Unchecked> {
+        match self.integer(argument)? {
+            0 => Err("there are no elements to compute with".to_owned()),
+            length => Ok(length),
+        }
+    }
+
     /// A number passed by value.
     pub(crate) fn number(&self, argument: usize) -> Result<f64, Unchecked> {
         match self.plan.arguments.get(argument) {

@@ -16,7 +16,7 @@ mod call;
 mod vector;
 mod verdict;
 
-use webrunner_protocol::plan::{Direction, ElementType, ReturnType};
+use webrunner_protocol::plan::{CallPlan, Direction, ElementType, ReturnType};
 
 pub use self::vector::Function;
 pub use self::verdict::{Observation, Place, Verdict};
@@ -137,6 +137,13 @@ impl Reference {
             Self::Gemm => &[Integer, Read, Read, Read, Read, Update, Integer, Integer],
             Self::Vector(_) => &[Integer, Read, Write],
         }
+    }
+
+    /// Buffers that every call writes without reading what is in them, bit by bit.
+    fn kept(self, plan: &CallPlan) -> u32 {
+        let out = (0u32..).zip(&plan.buffers).filter(|(_, buffer)| buffer.direction == Direction::Out);
+        let mask = out.fold(0, |mask, (index, _)| mask | 1_u32.checked_shl(index).unwrap_or(0));
+        mask | if self == Self::Gemm { blas::gemm_kept(plan) } else { 0 }
     }
 
     /// Computes what a call should give.

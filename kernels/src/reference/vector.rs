@@ -108,7 +108,7 @@ impl Function {
 }
 
 pub(super) fn map<'a>(call: &Call<'a>, function: Function) -> Result<Expected<'a>, Unchecked> {
-    let n = call.integer(0)?;
+    let n = call.length(0)?;
     let x = call.vector(1, n, 1)?;
     let y = call.vector(2, n, 1)?;
     Ok(Expected::written(call.buffer(2)?, y.written(move |i| function.quantity(x.at(i)))))

@@ -13,7 +13,7 @@ use crate::kernel::Check;
 /// 2 exp(-λ²/2) (Higham and Mary, SIAM J. Sci. Comput. 41, 2019); 6 makes that 3e-8.
 const LAMBDA: f64 = 6.0;
 
-/// What was seen of the first call, one entry in each list for each buffer of the plan.
+/// What was seen of a call, one entry in each list for each buffer of the plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
     /// Bytes of each buffer before the call.
@@ -63,21 +63,74 @@ pub enum Place {
 }
 
 impl Binding {
-    /// Checks what the first call gave against the kernel's reference.
+    /// Checks what a call gave against the kernel's reference.
     pub fn verify(&self, observation: &Observation<'_>) -> Verdict {
+        self.judged(|check| verify(check, &self.plan, observation))
+    }
+
+    /// Checks what many calls on the same buffers have left, `before` being what they held before the first.
+    ///
+    /// A kernel that reads what it wrote in the call before leaves something that depends on how many there were: then
+    /// only what it must not write is held against what it was.
+    pub fn verify_repeated(&self, observation: &Observation<'_>) -> Verdict {
+        self.judged(|check| {
+            let written =
+                (0u32..).zip(&self.plan.buffers).filter(|(_, buffer)| buffer.direction != Direction::In);
+            let kept = check.reference.kept(&self.plan);
+            if written.into_iter().all(|(index, _)| kept >> index & 1 == 1) {
+                return verify(check, &self.plan, observation);
+            }
+            check.reference.compute(&Call::new(&self.plan, observation.before)?)?;
+            check_lengths(&self.plan, observation)?;
+            Ok(changed_input(&self.plan, observation).unwrap_or(Verdict::Verified))
+        })
+    }
+
+    /// Buffers that every call writes without reading them, bit by bit.
+    #[must_use]
+    pub fn kept(&self) -> u32 {
+        self.check.map_or(0, |check| check.reference.kept(&self.plan))
+    }
+
+    fn judged(&self, judge: impl FnOnce(&Check) -> Result<Verdict, Unchecked>) -> Verdict {
         let verdict = match &self.check {
-            Some(check) => verify(check, &self.plan, observation),
+            Some(check) => judge(check),
             None => Err("the kernel has no reference".to_owned()),
         };
         verdict.unwrap_or_else(|reason| Verdict::Unchecked { reason })
     }
 }
 
+/// The same lengths are asked of both, so an array a worker cut short cannot pass for a right one.
+fn check_lengths(plan: &CallPlan, seen: &Observation<'_>) -> Result<(), Unchecked> {
+    Call::new(plan, seen.after)
+        .map(|_| ())
+        .map_err(|_| "the arrays after the call are not those of the call plan".to_owned())
+}
+
+/// The first element of an array for reading only that is not what it was.
+fn changed_input(plan: &CallPlan, seen: &Observation<'_>) -> Option<Verdict> {
+    let inputs = plan.buffers.iter().enumerate().filter(|(_, buffer)| buffer.direction == Direction::In);
+    let (buffer, element) = inputs
+        .map(|(index, buffer)| (index, buffer.element))
+        .find(|(index, _)| seen.before[*index] != seen.after[*index])?;
+    let width = element.bytes() as usize;
+    let (before, after) = (seen.before[buffer], seen.after[buffer]);
+    let index = before.chunks(width).zip(after.chunks(width)).position(|(before, after)| before != after)?;
+    Some(Verdict::WrongOutput {
+        place: Place::Element { buffer, index },
+        expected: Numbers::new(before, element).at(index),
+        got: Numbers::new(after, element).at(index),
+        allowed: 0.0,
+    })
+}
+
 fn verify(check: &Check, plan: &CallPlan, seen: &Observation<'_>) -> Result<Verdict, Unchecked> {
     let expected = check.reference.compute(&Call::new(plan, seen.before)?)?;
-    // The same lengths are asked of both, so an array a worker cut short cannot pass for a right one.
-    Call::new(plan, seen.after)
-        .map_err(|_| "the arrays after the call are not those of the call plan".to_owned())?;
+    check_lengths(plan, seen)?;
+    if let Some(verdict) = changed_input(plan, seen) {
+        return Ok(verdict);
+    }
     let Expected { returned, written } = expected;
     if let (Some(quantity), ReturnType::Scalar(element)) = (returned, plan.returns) {
         let got = match element {

@@ -2,6 +2,7 @@
 
 mod kernels;
 mod run;
+mod self_check;
 mod serve;
 
 use std::error::Error;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::serve(args),
         Some(Command::Run(args)) => run::run(args),
         Some(Command::Kernels(args)) => kernels::kernels(&args),
+        Some(Command::SelfCheck(args)) => self_check::self_check(&args),
     });
     let (code, message) = match result {
         Ok(()) => return ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use super::Failure;
 use crate::catalogue;
 use crate::cli::RunArgs;
 use crate::machine::Machine;
-use crate::pool::{Finished, Launched, Pool, PoolConfig};
+use crate::pool::{Finished, Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
 use crate::render::{self, Report, Run};
 use crate::request::{Call, RunRequest, parse_effort};
@@ -49,6 +49,7 @@ fn call<'k>(args: &RunArgs, catalogue: &'k Catalogue) -> Result<Call<'k>, Failur
         effort: parse_effort(&args.effort)
             .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
         counts: None,
+        check: None,
         format: None,
         parameters,
     };
@@ -78,9 +79,9 @@ async fn measure(
     json: bool,
 ) -> Result<Vec<u8>, Failure> {
     let launched = Launched::launch(config.clone()).map_err(|error| Failure::of(&error))?;
-    service.open(Pool::start(launched));
-    let finished = service.run(call.work(), object.clone()).await.map_err(|error| Failure::of(&error))?;
-    let Finished { core, queued, ran, usage, end, .. } = finished;
+    service.open(launched);
+    let finished = service.run(call, object.clone()).await.map_err(|error| Failure::of(&error))?;
+    let Finished { core, queued, ran, exit, examined, end, .. } = finished;
     let measurement = call.measurement(end, &service.machine.isa).map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
     let report = Report {
@@ -89,7 +90,7 @@ async fn measure(
         pool: service.facts(),
         call,
         object: &object,
-        run: &Run { core, queued, ran, usage },
+        run: &Run { core, queued, ran, exit, examined },
         measurement: &measurement,
     };
     if !json {

@@ -21,10 +21,12 @@ pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
     // Before any thread is started, so that all of them stay off the cores jobs run on.
     cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
     let listener = startup::bind(config.listen).map_err(|error| Failure::of(&error))?;
+    let operators =
+        config.metrics_listen.map(startup::bind).transpose().map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
     System::new().block_on(async {
         let shutdown = stop_signal().map_err(|error| Failure::of(&error))?;
-        startup::serve(listener, config, catalogue, launched, shutdown)
+        startup::serve(listener, operators, config, catalogue, launched, shutdown)
             .await
             .map_err(|error| Failure::of(&error))
     })

@@ -12,7 +12,7 @@ use webrunner_protocol::fault::{DataPlace, Fault, FaultCause};
 
 pub use self::place::CallNames;
 pub use self::signal::signal_name;
-pub use self::system_call::SystemCallReport;
+pub use self::system_call::{SystemCallReport, system_call_name};
 use crate::machine::isa;
 
 /// A signal the function raised, described.

@@ -18,7 +18,8 @@ impl<'a> CallNames<'a> {
     }
 
     /// The argument that points to this buffer.
-    fn buffer(&self, buffer: u16) -> String {
+    #[must_use]
+    pub fn buffer(&self, buffer: u16) -> String {
         let points_here = |argument: &Argument| *argument == Argument::Pointer(buffer);
         self.plan
             .and_then(|plan| plan.arguments.iter().position(points_here))

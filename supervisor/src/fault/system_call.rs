@@ -19,16 +19,25 @@ pub struct SystemCallReport {
     function_offset: Option<i64>,
 }
 
+/// The name of a system call, of those in the kernel's table; the same for a call through the x32 table.
+#[must_use]
+pub fn system_call_name(number: i32) -> Option<&'static str> {
+    let plain = if is_x32(number) { number & !X32_BIT } else { number };
+    usize::try_from(plain).ok().and_then(Sysno::new).map(|call| call.name())
+}
+
+fn is_x32(number: i32) -> bool {
+    number > 0 && number & X32_BIT != 0
+}
+
 impl SystemCallReport {
     /// Describes the call with this number; `fault` says where it was made.
     #[must_use]
     pub fn new(number: i32, fault: &Fault) -> Self {
-        let x32 = number > 0 && number & X32_BIT != 0;
-        let plain = if x32 { number & !X32_BIT } else { number };
         Self {
             number,
-            name: usize::try_from(plain).ok().and_then(Sysno::new).map(|call| call.name()),
-            x32,
+            name: system_call_name(number),
+            x32: is_x32(number),
             place: place::code_words(fault.ip_place),
             function_offset: place::function_offset(fault.ip_place),
         }

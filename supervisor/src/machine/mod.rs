@@ -181,6 +181,7 @@ mod tests {
         let pool = pool::Facts {
             cores: vec![CoreId(1)],
             quick_cores: Vec::new(),
+            ticks_per_ms: 2_000_000,
             layers: vec![
                 Layer { name: "seccomp".into(), missing: None },
                 Layer { name: "landlock".into(), missing: Some("kernel too old".into()) },

@@ -1,9 +1,11 @@
-//! One job's conversation with its worker: the frame out, exactly one frame back, then end of file.
+//! One job's conversation with its worker: the frame out, exactly one frame back, then end of file; more where outputs are
+//! checked (`examine`).
 //!
 //! Every byte that comes back is hostile. At most one frame's worth is kept, lengths are held against the limits before
 //! anything is allocated for them, and what is not a reply is described without repeating a byte of it.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use webrunner_protocol::codec;
@@ -12,7 +14,9 @@ use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 use webrunner_protocol::reply::Reply;
 
+use super::examine;
 use super::readable::Readable;
+use crate::check::{Examination, Examined};
 
 /// Bytes most replies fit in.
 const USUAL_REPLY_BYTES: usize = 2048;
@@ -20,8 +24,8 @@ const USUAL_REPLY_BYTES: usize = 2048;
 /// What a worker sent before it ended or closed its socket.
 #[derive(Debug)]
 pub(super) enum Sent {
-    /// One reply that can be true.
-    Reply(Box<Reply>),
+    /// One reply that can be true, and what came of its check if there was one.
+    Reply(Box<Reply>, Option<Examined>),
     /// Nothing.
     Nothing,
     /// Something else.
@@ -35,7 +39,13 @@ pub(super) enum Sent {
 ///
 /// # Errors
 /// If the socket fails other than by the worker's end.
-pub(super) async fn exchange(socket: &Readable, id: JobId, job: &[u8], object: &Bytes) -> io::Result<Sent> {
+pub(super) async fn exchange(
+    socket: &Readable,
+    id: JobId,
+    job: &[u8],
+    object: &Bytes,
+    examination: Option<&Arc<Examination>>,
+) -> io::Result<Sent> {
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 }.to_bytes();
     // A worker that ended early does not take it all; what it said before says why.
     let mut parts = [IoSlice::new(&header), IoSlice::new(job), IoSlice::new(object)];
@@ -44,7 +54,10 @@ pub(super) async fn exchange(socket: &Readable, id: JobId, job: &[u8], object: &
     {
         return Err(error);
     }
-    receive(socket, id).await
+    match examination {
+        None => receive(socket, id).await,
+        Some(examination) => examine::receive(socket, id, examination).await,
+    }
 }
 
 async fn receive(socket: &Readable, id: JobId) -> io::Result<Sent> {
@@ -74,7 +87,7 @@ fn judge(bytes: &[u8], id: JobId) -> Sent {
         return Sent::Nothing;
     }
     match parse(bytes, id) {
-        Ok(reply) => Sent::Reply(Box::new(reply)),
+        Ok(reply) => Sent::Reply(Box::new(reply), None),
         Err(reason) => Sent::Garbage { reason },
     }
 }
@@ -89,6 +102,11 @@ fn parse(bytes: &[u8], id: JobId) -> Result<Reply, String> {
     if body.len() != claimed {
         return Err(format!("its reply claims {claimed} bytes and {} came", body.len()));
     }
+    decode(body, id)
+}
+
+/// Decodes the body of a reply's frame.
+pub(super) fn decode(body: &[u8], id: JobId) -> Result<Reply, String> {
     let reply: Reply = codec::decode(body).map_err(|_| "its reply cannot be decoded".to_owned())?;
     reply.check(id).map_err(|error| error.to_string())?;
     Ok(reply)

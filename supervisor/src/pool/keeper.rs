@@ -16,6 +16,7 @@ use super::queue::Queue;
 use super::readable::Readable;
 use super::slot::Slot;
 use super::zygote::{self, Incoming, Zygote, ZygoteSettings};
+use crate::metrics::PoolMetrics;
 
 /// A zygote that owes a worker for longer is taken for dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
@@ -36,6 +37,7 @@ pub(super) fn start(queue: &Rc<RefCell<Queue>>, index: usize, settings: ZygoteSe
 fn adopt(queue: &Rc<RefCell<Queue>>, index: usize, zygote: &Zygote) -> io::Result<Readable> {
     let control = Readable::new(zygote.control()?)?;
     let mut queue = queue.borrow_mut();
+    queue.metrics.zygote_started(&zygote.status().events);
     if let Some(slot) = queue.slots.get_mut(index) {
         slot.control = Some(zygote.control()?);
     }
@@ -61,6 +63,7 @@ async fn keep(
         let Some(alive) = queue.upgrade() else { return };
         let core = alive.borrow().slots.get(index).map_or(0, |slot| slot.core.0);
         tracing::error!(core, error = %end, "zygote lost; starting another");
+        alive.borrow().metrics.zygote_lost(&end);
         if let Some(slot) = alive.borrow_mut().slots.get_mut(index) {
             slot.lose_zygote();
         }
@@ -131,18 +134,24 @@ fn hear(
     fork_pause: &mut Duration,
 ) -> io::Result<()> {
     let mut this = queue.borrow_mut();
+    let metrics = Rc::clone(&this.metrics);
     let Some(slot) = this.slots.get_mut(index) else { return Ok(()) };
     match incoming {
         Incoming::Forked { worker, socket, pidfd, ended } => {
-            slot.add(worker, Readable::new(socket)?, pidfd);
+            if let Some(took) = slot.add(worker, Readable::new(socket)?, pidfd) {
+                metrics.forked(took);
+            }
             *fork_pause = PAUSES.0;
             if let Some(ended) = ended {
-                hear_end(queue, index, slot, &ended, fork_pause);
+                hear_end(queue, index, slot, &metrics, &ended, fork_pause);
             }
         }
-        Incoming::Report(ZygoteReport::Ended(ended)) => hear_end(queue, index, slot, &ended, fork_pause),
+        Incoming::Report(ZygoteReport::Ended(ended)) => {
+            hear_end(queue, index, slot, &metrics, &ended, fork_pause);
+        }
         Incoming::Report(ZygoteReport::ForkFailed { worker, errno }) => {
             slot.fork_failed(worker);
+            metrics.fork_failed();
             let error = io::Error::from_raw_os_error(errno);
             tracing::error!(core = slot.core.0, %worker, %error, "cannot fork a worker");
             refill_later(queue, index, fork_pause);
@@ -156,8 +165,17 @@ fn hear(
 }
 
 /// A worker has ended. One that was waiting should not have: another is asked for, but not at once.
-fn hear_end(queue: &Rc<RefCell<Queue>>, index: usize, slot: &mut Slot, ended: &Ended, pause: &mut Duration) {
-    if slot.ended(ended.worker, (ended.status, ended.usage)) {
+fn hear_end(
+    queue: &Rc<RefCell<Queue>>,
+    index: usize,
+    slot: &mut Slot,
+    metrics: &PoolMetrics,
+    ended: &Ended,
+    pause: &mut Duration,
+) {
+    let idle = slot.ended(ended.worker, (ended.status, ended.usage));
+    metrics.worker_ended(ended.status, idle);
+    if idle {
         tracing::warn!(core = slot.core.0, worker = %ended.worker, status = ?ended.status, "a waiting worker ended");
         refill_later(queue, index, pause);
     }

@@ -11,9 +11,10 @@
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
 //! - `queue`: who gets a worker next.
 //! - `readable`: a socket that is waited on for reading only.
-//! - `exchange`: the conversation with a worker.
+//! - `exchange`: the conversation with a worker. `examine`: the longer one where its outputs are checked.
 //! - `outcome`: what is said about a job that has ended.
 
+mod examine;
 mod exchange;
 mod keeper;
 mod outcome;
@@ -24,6 +25,7 @@ mod zygote;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
@@ -41,6 +43,8 @@ pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Need, Queue};
 use self::slot::Worker;
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
+use crate::check::{Examination, Examined};
+use crate::metrics::PoolMetrics;
 
 /// What a pool is to be.
 #[derive(Debug, Clone)]
@@ -87,8 +91,13 @@ impl Launched {
             Some(zygote) => (zygote.status().layers.clone(), zygote.status().events.clone()),
             None => (Vec::new(), Vec::new()),
         };
-        let facts =
-            Facts { cores: config.cores.clone(), quick_cores: config.quick_cores.clone(), layers, events };
+        let facts = Facts {
+            cores: config.cores.clone(),
+            quick_cores: config.quick_cores.clone(),
+            ticks_per_ms: zygotes.first().map_or(0, |zygote| zygote.status().ticks_per_ms),
+            layers,
+            events,
+        };
         Ok(Self { config, zygotes, facts })
     }
 
@@ -106,6 +115,8 @@ pub struct Facts {
     pub cores: Vec<CoreId>,
     /// Cores that quick jobs may run on besides.
     pub quick_cores: Vec<CoreId>,
+    /// Speed of the time stamp counter, as the first core's zygote measured it; 0 if there is none.
+    pub ticks_per_ms: u64,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
     /// Every event tried, in the order that counter readings number them.
@@ -123,8 +134,25 @@ pub struct Gauges {
     pub running: usize,
     /// Workers waiting for a job.
     pub standby: usize,
+    /// Workers being forked.
+    pub starting: usize,
     /// Zygotes that answer.
     pub zygotes: usize,
+}
+
+/// How one slot is.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotView {
+    /// Its core.
+    pub core: CoreId,
+    /// What jobs it takes.
+    pub lane: Lane,
+    /// Whether its zygote answers.
+    pub up: bool,
+    /// Whether it has a job.
+    pub busy: bool,
+    /// Time it has had jobs, all together.
+    pub busy_time: Duration,
 }
 
 /// A handle to the pool; cheap to clone, bound to the thread that started it.
@@ -138,13 +166,17 @@ pub struct Pool {
 /// How long to wait for the zygote's word about a worker that ended without a reply.
 const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long to wait for the zygote's word about a worker that has replied and is ending: it takes half a millisecond, and
+/// longer for much memory.
+const EVIDENCE_LIMIT: Duration = Duration::from_millis(50);
+
 impl Pool {
     /// Takes over the zygotes and has workers forked. To be called on a thread with a `LocalSet` or actix runtime.
     #[must_use]
-    pub fn start(launched: Launched) -> Self {
+    pub fn start(launched: Launched, metrics: Rc<PoolMetrics>) -> Self {
         let Launched { config, zygotes, facts } = launched;
-        let queue =
-            Rc::new(RefCell::new(Queue::new(&config.lanes().collect::<Vec<_>>(), config.queue_capacity)));
+        let lanes: Vec<_> = config.lanes().collect();
+        let queue = Rc::new(RefCell::new(Queue::new(&lanes, config.queue_capacity, metrics)));
         for (index, zygote) in zygotes.into_iter().enumerate() {
             keeper::start(&queue, index, config.zygote.clone(), zygote);
         }
@@ -156,21 +188,35 @@ impl Pool {
     ///
     /// # Errors
     /// [`RunError`] if no worker took it or the zygote died under it.
-    pub async fn run(&self, work: Work, object: Bytes) -> Result<Finished, RunError> {
+    pub async fn run(
+        &self,
+        work: Work,
+        object: Bytes,
+        examination: Option<Arc<Examination>>,
+    ) -> Result<Finished, RunError> {
         let submitted = Instant::now();
         let job = new_job(work)?;
         let encoded = codec::encode(&job, MAX_JOB_BYTES)
             .map_err(|error| RunError::NoWorker { reason: format!("the job cannot be sent: {error}") })?;
         let mut lease = Queue::lease(&self.queue, need(&job.work)).await?;
         let taken = Instant::now();
-        let end = self.converse(lease.worker(), job.id, &encoded, &object).await;
+        let mut examined = None;
+        let end = self
+            .converse(lease.worker(), job.id, &encoded, &object, examination.as_ref(), &mut examined)
+            .await;
         let ran = taken.elapsed();
-        let usage = lease.worker().exit.try_recv().ok().map(|(_, usage)| usage);
+        let exit = if matches!(end, Ok(End::Measured(_))) && (is_patient(&job.work) || examined.is_some()) {
+            // The next worker may be forked meanwhile.
+            lease.refill();
+            timeout(EVIDENCE_LIMIT, &mut lease.worker().exit).await.ok().and_then(Result::ok)
+        } else {
+            lease.worker().exit.try_recv().ok()
+        };
         let (core, worker) = (lease.worker().core, lease.worker().id);
         self.queue.borrow_mut().record_run(ran);
         // Ending the worker and asking for the next can wait until the answer is on its way.
         task::spawn_local(async move { drop(lease) });
-        Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, usage })
+        Ok(Finished { job: job.id, worker, core, end: end?, queued: taken - submitted, ran, exit, examined })
     }
 
     /// Talks to the worker until the job has ended one way or another.
@@ -180,10 +226,16 @@ impl Pool {
         id: JobId,
         job: &[u8],
         object: &Bytes,
+        examination: Option<&Arc<Examination>>,
+        examined: &mut Option<Examined>,
     ) -> Result<End, RunError> {
-        match timeout(self.deadline, exchange::exchange(&worker.socket, id, job, object)).await {
+        let exchange = exchange::exchange(&worker.socket, id, job, object, examination);
+        match timeout(self.deadline, exchange).await {
             Err(_) => Ok(End::TimeLimit { limit: self.deadline }),
-            Ok(Ok(Sent::Reply(reply))) => Ok(end_of(*reply)),
+            Ok(Ok(Sent::Reply(reply, came))) => {
+                *examined = came;
+                Ok(end_of(*reply))
+            }
             Ok(Ok(Sent::Garbage { reason })) => Ok(End::Violation { reason }),
             Ok(Ok(Sent::Nothing)) => death(worker, self.deadline).await,
             Ok(Err(error)) => {
@@ -224,6 +276,12 @@ impl Pool {
         self.queue.borrow().gauges()
     }
 
+    /// How each slot is doing.
+    #[must_use]
+    pub fn slots(&self) -> Vec<SlotView> {
+        self.queue.borrow().slots()
+    }
+
     /// Takes no more jobs, and returns once those accepted have ended or `limit` has passed.
     pub async fn drain(&self, limit: Duration) {
         let emptied = self.queue.borrow_mut().drain();
@@ -249,6 +307,11 @@ fn need(work: &Work) -> Need {
         }
         Work::Kernel(_) => Need { profile: WorkerProfile::Counting, quiet: true },
     }
+}
+
+/// Whether a job's answer waits for what is known of its worker's end.
+fn is_patient(work: &Work) -> bool {
+    need(work).quiet
 }
 
 fn end_of(reply: Reply) -> End {

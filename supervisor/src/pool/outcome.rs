@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use webrunner_protocol::control::Usage;
+use webrunner_protocol::control::{ExitStatus, Usage};
 use webrunner_protocol::fault::Fault;
 use webrunner_protocol::ids::{CoreId, JobId, WorkerId};
 use webrunner_protocol::refusal::Refusal;
 use webrunner_protocol::reply::{Measurement, WorkerFailure};
+
+use crate::check::Examined;
 
 /// A job that was given to a worker and came to an end.
 #[derive(Debug)]
@@ -23,8 +25,10 @@ pub struct Finished {
     pub queued: Duration,
     /// Time from then to the reply.
     pub ran: Duration,
-    /// What the worker's process used, where its end was already reported.
-    pub usage: Option<Usage>,
+    /// How the worker's process ended and what it used, where that was known in time.
+    pub exit: Option<(ExitStatus, Usage)>,
+    /// What came of the check, if the job had one and was measured.
+    pub examined: Option<Examined>,
 }
 
 /// How a job ended.

@@ -13,9 +13,10 @@ use tokio::sync::oneshot;
 use webrunner_protocol::control::{Lane, WorkerProfile};
 use webrunner_protocol::ids::CoreId;
 
-use super::Gauges;
 use super::outcome::RunError;
 use super::slot::{Slot, Worker, WorkerNumbers};
+use super::{Gauges, SlotView};
+use crate::metrics::PoolMetrics;
 
 /// What a job asks of the worker it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ struct Waiter {
 pub(super) struct Queue {
     /// The slots, one for each core.
     pub(super) slots: Vec<Slot>,
+    /// Where events are counted.
+    pub(super) metrics: Rc<PoolMetrics>,
     /// Numbers for new workers.
     pub(super) numbers: WorkerNumbers,
     waiting: VecDeque<Waiter>,
@@ -60,9 +63,10 @@ impl std::fmt::Debug for Queue {
 impl Queue {
     /// An empty queue over slots that have no zygote yet.
     #[must_use]
-    pub(super) fn new(cores: &[(CoreId, Lane)], capacity: usize) -> Self {
+    pub(super) fn new(cores: &[(CoreId, Lane)], capacity: usize, metrics: Rc<PoolMetrics>) -> Self {
         Self {
             slots: cores.iter().map(|&(core, lane)| Slot::new(core, lane)).collect(),
+            metrics,
             numbers: WorkerNumbers::default(),
             waiting: VecDeque::new(),
             capacity,
@@ -220,8 +224,15 @@ impl Queue {
             queue_capacity: self.capacity,
             running: self.running,
             standby: self.slots.iter().map(Slot::standby).sum(),
+            starting: self.slots.iter().map(Slot::starting).sum(),
             zygotes: self.slots.iter().filter(|slot| slot.control.is_some()).count(),
         }
+    }
+
+    /// How each slot is.
+    #[must_use]
+    pub(super) fn slots(&self) -> Vec<SlotView> {
+        self.slots.iter().map(Slot::view).collect()
     }
 }
 
@@ -265,6 +276,11 @@ impl Lease {
     /// The worker.
     pub(super) fn worker(&mut self) -> &mut Worker {
         &mut self.grant.worker
+    }
+
+    /// Asks for the next worker while this one ends.
+    pub(super) fn refill(&self) {
+        self.queue.borrow_mut().refill(self.grant.slot);
     }
 }
 

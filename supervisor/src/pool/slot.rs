@@ -5,13 +5,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::oneshot;
 use webrunner_protocol::control::{ExitStatus, Lane, Usage, WorkerProfile};
 use webrunner_protocol::ids::{CoreId, WorkerId};
 
+use super::SlotView;
 use super::readable::Readable;
 use super::zygote;
 
@@ -71,13 +72,17 @@ pub(super) struct Slot {
     /// Who is to hear of the end of each living process of this zygote.
     living: HashMap<WorkerId, oneshot::Sender<Exit>>,
     /// Forks asked for and not yet answered.
-    forking: HashMap<WorkerId, WorkerProfile>,
+    forking: HashMap<WorkerId, (WorkerProfile, Instant)>,
     /// When the zygote was last heard of, or first asked again.
     forking_since: Option<Instant>,
     /// Jobs that run here.
     running: Running,
     /// When the last job here ended.
     pub(super) idle_since: Instant,
+    /// When the core last went from no job to one; `None` while it has none.
+    busy_since: Option<Instant>,
+    /// Time it had jobs before that.
+    busy_before: Duration,
 }
 
 /// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. Their figures are
@@ -132,6 +137,8 @@ impl Slot {
             forking_since: None,
             running: Running::default(),
             idle_since: Instant::now(),
+            busy_since: None,
+            busy_before: Duration::ZERO,
         }
     }
 
@@ -166,6 +173,24 @@ impl Slot {
         self.standby.len()
     }
 
+    /// Workers asked for and not yet here.
+    #[must_use]
+    pub(super) fn starting(&self) -> usize {
+        self.forking.len()
+    }
+
+    /// How it is, for operators.
+    #[must_use]
+    pub(super) fn view(&self) -> SlotView {
+        SlotView {
+            core: self.core,
+            lane: self.lane,
+            up: self.control.is_some(),
+            busy: self.busy_since.is_some(),
+            busy_time: self.busy_before + self.busy_since.map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+
     /// How long the zygote has owed a worker.
     #[must_use]
     pub(super) fn owes_since(&self) -> Option<Instant> {
@@ -180,24 +205,25 @@ impl Slot {
         let Some(control) = &self.control else { return Ok(()) };
         for profile in WorkerProfile::ALL {
             let waiting = self.standby.iter().filter(|worker| worker.profile == profile).count();
-            let coming = self.forking.values().filter(|&&coming| coming == profile).count();
+            let coming = self.forking.values().filter(|(coming, _)| *coming == profile).count();
             for _ in waiting + coming..standby_wanted(self.lane, profile) {
                 let worker = numbers.next();
                 zygote::request_fork(control, worker, profile)?;
-                self.forking.insert(worker, profile);
-                self.forking_since.get_or_insert_with(Instant::now);
+                let now = Instant::now();
+                self.forking.insert(worker, (profile, now));
+                self.forking_since.get_or_insert(now);
             }
         }
         Ok(())
     }
 
-    /// A worker has come; one that was not asked for is let go again.
-    pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) {
-        if let Some(profile) = self.answered(id) {
-            let (sender, exit) = oneshot::channel();
-            self.living.insert(id, sender);
-            self.standby.push_back(Worker { id, core: self.core, profile, socket, pidfd, exit });
-        }
+    /// A worker has come; gives how long ago it was asked for. One that was not asked for is let go again.
+    pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) -> Option<Duration> {
+        let (profile, asked) = self.answered(id)?;
+        let (sender, exit) = oneshot::channel();
+        self.living.insert(id, sender);
+        self.standby.push_back(Worker { id, core: self.core, profile, socket, pidfd, exit });
+        Some(asked.elapsed())
     }
 
     /// A fork was asked for and failed.
@@ -205,10 +231,10 @@ impl Slot {
         self.answered(id);
     }
 
-    fn answered(&mut self, id: WorkerId) -> Option<WorkerProfile> {
-        let profile = self.forking.remove(&id);
+    fn answered(&mut self, id: WorkerId) -> Option<(WorkerProfile, Instant)> {
+        let fork = self.forking.remove(&id);
         self.forking_since = (!self.forking.is_empty()).then(Instant::now);
-        profile
+        fork
     }
 
     /// A worker has ended. Gives whether it was one that waited, which none should.
@@ -231,6 +257,7 @@ impl Slot {
         let index = exact.or_else(|| self.standby.iter().position(|worker| worker.serves(profile)))?;
         let worker = self.standby.remove(index)?;
         *self.running.count(profile) += 1;
+        self.busy_since.get_or_insert_with(Instant::now);
         Some(worker)
     }
 
@@ -239,6 +266,11 @@ impl Slot {
         let count = self.running.count(profile);
         *count = count.saturating_sub(1);
         self.idle_since = Instant::now();
+        if self.running() == 0
+            && let Some(since) = self.busy_since.take()
+        {
+            self.busy_before += self.idle_since - since;
+        }
     }
 
     /// The zygote is gone, and with it every worker. Whoever waits for an exit learns that there will be none.

@@ -94,7 +94,7 @@ impl Problem {
             }
             Self::Draining => "The service is stopping and takes no more jobs; try another machine.".into(),
             Self::NoWorker { reason } => format!("No worker could take the job: {reason}. Try again."),
-            Self::NotReady { reason } => sentence(reason),
+            Self::NotReady { reasons } => sentence(&reasons.join("; ")),
             Self::WorkerFailed { reason } => {
                 format!("{} This is no fault of the object; try again.", sentence(reason))
             }
@@ -141,6 +141,7 @@ impl Problem {
                 json!({ "signal": signal_name(*signal), "signal_number": signal })
             }
             Self::QueueFull { capacity, .. } => json!({ "queue_capacity": capacity }),
+            Self::NotReady { reasons } => json!({ "reasons": reasons }),
             _ => Value::Null,
         };
         if let Value::Object(members) = members {

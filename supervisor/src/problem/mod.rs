@@ -177,8 +177,8 @@ pub enum Problem {
     },
     /// The service cannot take jobs.
     NotReady {
-        /// Why.
-        reason: String,
+        /// Why, each reason by itself.
+        reasons: Vec<String>,
     },
     /// The worker failed on its own account.
     WorkerFailed {

@@ -10,13 +10,9 @@ use sha2::{Digest, Sha256};
 use webrunner_protocol::plan::{ElementType, ReturnType};
 use webrunner_protocol::reply::{Gate, Returned};
 
-use super::{Report, Row, counted, counters, doubts};
+use super::{Report, Row, counted, counters, doubts, micros, number, truth};
 use crate::catalogue;
 use crate::summary::{Quality, Summary};
-
-/// What can be said about truth: the worker measures itself.
-const INTEGRITY: &str = "unverified: the figures come from the process that ran the object, and nothing outside that \
-                         process has confirmed them";
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -34,7 +30,9 @@ struct Body<'a> {
     counts: Value,
     returned: Value,
     quality: &'static str,
+    correctness: Value,
     integrity: &'static str,
+    integrity_rules: Value,
     isolation: Vec<&'a str>,
     isolation_missing: Vec<Absent<'a>>,
     timing: Value,
@@ -81,6 +79,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
     // A checked measurement has samples; the summary of none at all is all zero.
     let cycles = Summary::of(&measurement.cycles.isolated).or_else(|| Summary::of(&[0.0]));
     let rows = report.rows();
+    let truth = report.truth();
     let (in_force, missing): (Vec<_>, Vec<_>) =
         report.pool.layers.iter().partition(|layer| layer.missing.is_none());
     let body = Body {
@@ -98,7 +97,9 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         results: rows.into_iter().map(Figure::from).collect(),
         returned: returned(measurement.returned, report.call.plan.returns),
         quality: cycles.map_or("unstable", |cycles| Quality::of(measurement.cycles.gate, &cycles).name()),
-        integrity: INTEGRITY,
+        correctness: truth::correctness(report, &truth),
+        integrity: truth.integrity.name(),
+        integrity_rules: truth::rules(&truth),
         isolation: in_force.into_iter().map(|layer| layer.name.as_str()).collect(),
         isolation_missing: missing
             .into_iter()
@@ -108,7 +109,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
             })
             .collect(),
         timing: timing(report),
-        usage: report.run.usage.map(|usage| {
+        usage: report.run.exit.map(|(_, usage)| {
             json!({
                 "user_us": usage.user_us,
                 "system_us": usage.system_us,
@@ -119,7 +120,10 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
             })
         }),
         findings: doubts::findings(&measurement.findings),
-        warnings: cycles.map(|cycles| doubts::warnings(report, &cycles)).unwrap_or_default(),
+        warnings: truth::complaints(report, &truth)
+            .into_iter()
+            .chain(cycles.map(|cycles| doubts::warnings(report, &cycles)).unwrap_or_default())
+            .collect(),
     };
     serde_json::to_vec(&body)
 }
@@ -234,7 +238,6 @@ fn derived(report: &Report<'_>, rows: &[Row<'_>]) -> Map<String, Value> {
 
 /// What the function returned, by its declared type; NaN and infinities, which JSON lacks, as text.
 fn returned(returned: Returned, declared: ReturnType) -> Value {
-    let float = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
     let integer = returned.integer;
     let element = match declared {
         ReturnType::Void => return Value::Null,
@@ -250,8 +253,8 @@ fn returned(returned: Returned, declared: ReturnType) -> Value {
         ElementType::Uint32 => (integer as u32).into(),
         ElementType::Int64 => integer.cast_signed().into(),
         ElementType::Uint64 => integer.into(),
-        ElementType::Float => float(f32::from_bits(returned.vector as u32).into()),
-        ElementType::Double => float(f64::from_bits(returned.vector)),
+        ElementType::Float => number(f32::from_bits(returned.vector as u32).into()),
+        ElementType::Double => number(f64::from_bits(returned.vector)),
     }
 }
 
@@ -267,14 +270,14 @@ fn timing(report: &Report<'_>) -> Value {
     })
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use webrunner_kernels::Place;
+    use webrunner_protocol::check::Stage;
+
     use super::super::samples::Sample;
     use super::*;
+    use crate::check::Correctness;
 
     fn parsed(sample: &Sample) -> Value {
         serde_json::from_slice(&json(&sample.report()).unwrap()).unwrap()
@@ -293,7 +296,8 @@ mod tests {
         assert_eq!(body["derived"]["ipc"], 4.0);
         assert_eq!(body["derived"]["flop_per_cycle"], 2048.0 / 101.0);
         assert_eq!(body["quality"], "ok");
-        assert!(body["integrity"].as_str().unwrap().starts_with("unverified"));
+        assert_eq!(body["integrity"], "unverified");
+        assert_eq!(body["integrity_rules"].as_array().unwrap().len(), crate::integrity::RULES.len());
         assert_eq!(body["isolation"], json!(["seccomp"]));
         assert_eq!(body["isolation_missing"][0]["name"], "landlock");
     }
@@ -362,6 +366,39 @@ mod tests {
     fn forged_readings_of_unknown_events_are_passed_over() {
         let body = parsed(&Sample::new().forged(999));
         assert_eq!(body["results"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_wrong_element_is_named_and_warned_of() {
+        let place = Place::Element { buffer: 1, index: 7 };
+        let wrong =
+            Correctness::Wrong { stage: Stage::Fresh, place, expected: 1.5, got: f64::NAN, allowed: 1e-5 };
+        let body = parsed(&Sample::new().examined(wrong));
+        let told = &body["correctness"];
+        assert_eq!(
+            (&told["verdict"], &told["argument"], &told["index"]),
+            (&json!("wrong_output"), &json!("y"), &json!(7))
+        );
+        assert_eq!(
+            (&told["expected"], &told["got"], &told["call"]),
+            (&json!(1.5), &json!("NaN"), &json!("fresh"))
+        );
+        assert!(body["warnings"][0].as_str().unwrap().contains("y[7] is NaN, and 1.5 is right"));
+    }
+
+    #[test]
+    fn a_figure_that_cannot_be_true_is_suspect_and_warned_of() {
+        let body = parsed(&Sample::new().examined(Correctness::Verified).phases_ms(5000));
+        assert_eq!(body["correctness"]["verdict"], "verified");
+        assert_eq!(body["integrity"], "suspect");
+        let broken: Vec<_> = body["integrity_rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|rule| rule["holds"] == false)
+            .collect();
+        assert_eq!((broken.len(), &broken[0]["rule"]), (1, &json!("wall-clock")));
+        assert!(body["warnings"][0].as_str().unwrap().contains("wall-clock"));
     }
 
     #[test]

@@ -10,13 +10,15 @@ mod doubts;
 mod json;
 mod table;
 mod text;
+mod truth;
 
 #[cfg(test)]
 mod samples;
 
 use std::time::Duration;
 
-use webrunner_protocol::control::Usage;
+use serde_json::{Value, json};
+use webrunner_protocol::control::{ExitStatus, Usage};
 use webrunner_protocol::ids::CoreId;
 use webrunner_protocol::reply::Measurement;
 
@@ -24,6 +26,8 @@ pub use self::csv::csv;
 pub use self::json::json;
 pub use self::table::table;
 pub use self::text::text;
+use crate::check::{Correctness, Examined};
+use crate::integrity::{self, Case, Finding, Integrity, Rule};
 use crate::machine::Machine;
 use crate::pool;
 use crate::request::Call;
@@ -52,7 +56,7 @@ pub struct Report<'a> {
 }
 
 /// Where and how long a job ran.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Run {
     /// Core it ran on.
     pub core: CoreId,
@@ -60,8 +64,10 @@ pub struct Run {
     pub queued: Duration,
     /// Time the worker had it.
     pub ran: Duration,
-    /// What the worker used, if already known.
-    pub usage: Option<Usage>,
+    /// How the worker ended and what it used, if already known.
+    pub exit: Option<(ExitStatus, Usage)>,
+    /// What came of the check, if there was one.
+    pub examined: Option<Examined>,
 }
 
 /// One line of a result: a name, a value, where it comes from and how far it spreads.
@@ -77,7 +83,35 @@ struct Row<'a> {
     samples: Option<&'a [f64]>,
 }
 
+/// What is known of a result's truth.
+#[derive(Debug)]
+pub struct Truth {
+    /// Whether the function computes what it should.
+    pub correctness: Correctness,
+    /// Whether what the worker says can be true.
+    pub integrity: Integrity,
+    findings: Vec<(&'static Rule, Finding)>,
+}
+
 impl<'a> Report<'a> {
+    /// Holds the measurement against what was seen from outside.
+    #[must_use]
+    pub fn truth(&self) -> Truth {
+        let examined = self.run.examined.as_ref();
+        let correctness = self.call.correctness(examined);
+        let findings = integrity::findings(&Case {
+            measurement: self.measurement,
+            effort: self.call.effort,
+            buffer_bytes: self.call.plan.buffer_bytes(),
+            wall: self.run.ran,
+            exit: self.run.exit,
+            examined,
+            ticks_per_ms: self.pool.ticks_per_ms,
+        });
+        let integrity = integrity::conclude(&findings, &correctness);
+        Truth { correctness, integrity, findings }
+    }
+
     /// Everything measured, cycles first.
     fn rows(&self) -> Vec<Row<'a>> {
         let cycles = &self.measurement.cycles;
@@ -108,4 +142,13 @@ fn series<'a>(name: &'a str, samples: &'a [f64]) -> Option<Row<'a>> {
         spread: Some(summary),
         samples: Some(samples),
     })
+}
+
+/// A number; NaN and infinities, which JSON lacks, as text.
+fn number(value: f64) -> Value {
+    if value.is_finite() { json!(value) } else { json!(value.to_string()) }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -8,10 +8,11 @@ use webrunner_protocol::control::{Event, EventSource, Layer};
 use webrunner_protocol::counts::{Counting, Counts, NotCountable};
 use webrunner_protocol::ids::CoreId;
 use webrunner_protocol::reply::{
-    CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Phases, Returned,
+    CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Outputs, Phases, Returned,
 };
 
 use super::{Report, Run};
+use crate::check::{Correctness, Examined};
 use crate::machine::Machine;
 use crate::pool;
 use crate::request::{Call, RunRequest};
@@ -36,13 +37,20 @@ impl Sample {
         ];
         Self {
             call: request.resolve(&CATALOGUE).unwrap(),
-            pool: pool::Facts { cores: vec![CoreId(1)], quick_cores: Vec::new(), layers, events: Vec::new() },
+            pool: pool::Facts {
+                cores: vec![CoreId(1)],
+                quick_cores: Vec::new(),
+                ticks_per_ms: 2_000_000,
+                layers,
+                events: Vec::new(),
+            },
             measurement: measurement(),
             run: Run {
                 core: CoreId(1),
                 queued: Duration::from_micros(3),
                 ran: Duration::from_micros(900),
-                usage: None,
+                exit: None,
+                examined: None,
             },
         }
     }
@@ -100,6 +108,18 @@ impl Sample {
         self.event(name, Some(reason))
     }
 
+    /// Checked, with this result.
+    pub(super) fn examined(mut self, correctness: Correctness) -> Self {
+        self.run.examined = Some(Examined { correctness, call_ticks: Vec::new(), took: Duration::ZERO });
+        self
+    }
+
+    /// Measured for so many milliseconds, as the worker says.
+    pub(super) fn phases_ms(mut self, ms: u64) -> Self {
+        self.measurement.phases.measure_ns = ms * 1_000_000;
+        self
+    }
+
     /// A reading of an event that does not exist.
     pub(super) fn forged(mut self, event: u16) -> Self {
         let reading = CounterReading { event, count: 1, calls: 1, time_enabled: 1, time_running: 1 };
@@ -143,5 +163,6 @@ fn measurement() -> Measurement {
         counts: Counting::Impossible(NotCountable::TooLong),
         findings: Findings::default(),
         phases: Phases::default(),
+        outputs: Outputs::NotAsked,
     }
 }

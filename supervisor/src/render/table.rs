@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Report, Row, doubts};
+use super::{Report, Row, doubts, truth};
+use crate::check::Correctness;
 use crate::summary::{Quality, Summary};
 
 /// Renders the answer.
@@ -22,7 +23,14 @@ pub fn table(report: &Report<'_>) -> String {
     let quality = Quality::of(report.measurement.cycles.gate, &cycles).name();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "quality: {quality}");
-    for warning in doubts::warnings(report, &cycles) {
+    let truth = report.truth();
+    let _ = match &truth.correctness {
+        Correctness::Unchecked { reason } => writeln!(text, "correctness: unchecked ({reason})"),
+        known => writeln!(text, "correctness: {}", known.name()),
+    };
+    let _ = writeln!(text, "integrity: {}", truth.integrity.name());
+    let complaints = truth::complaints(report, &truth).into_iter();
+    for warning in complaints.chain(doubts::warnings(report, &cycles)) {
         let _ = writeln!(text, "warning: {warning}");
     }
     for finding in doubts::findings(&report.measurement.findings) {
@@ -66,6 +74,8 @@ mod tests {
         assert_eq!(lines[1], "Cycles      200.00  cycles  150.00 .. 250.00 (n 3)  tsc-chain");
         assert_eq!(lines[2], "task-clock    1.00  1                               kernel");
         assert_eq!(lines[3], "quality: unstable");
-        assert!(lines[4].starts_with("warning: "));
+        assert_eq!(lines[4], "correctness: unchecked (the check was not made)");
+        assert_eq!(lines[5], "integrity: unverified");
+        assert!(lines[6].starts_with("warning: "));
     }
 }

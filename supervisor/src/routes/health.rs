@@ -3,11 +3,12 @@
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Data;
 use actix_web::{HttpResponse, Responder};
-use serde_json::json;
+use serde_json::{Value, json};
 use webrunner_protocol::PROTOCOL_VERSION;
 
 use crate::metrics;
 use crate::problem::Problem;
+use crate::self_check::Verdict;
 use crate::service::Service;
 
 /// Kept true by hand; a test holds its paths against the routes.
@@ -22,6 +23,8 @@ pub(super) async fn live() -> impl Responder {
 pub(super) async fn ready(service: Data<Service>) -> Result<HttpResponse, Problem> {
     service.ready()?;
     let gauges = service.gauges();
+    let events = &service.facts().events;
+    let missing = events.iter().filter(|event| event.missing.is_some()).count();
     Ok(super::json(
         json!({
             "status": "ready",
@@ -30,9 +33,25 @@ pub(super) async fn ready(service: Data<Service>) -> Result<HttpResponse, Proble
             "running": gauges.running,
             "standby": gauges.standby,
             "zygotes": gauges.zygotes,
+            "self_check": describe(&service.verdict()),
+            "counters": {
+                "open": events.len() - missing,
+                "missing": missing,
+                "reason": service.machine.no_counters,
+            },
         })
         .to_string(),
     ))
+}
+
+/// A verdict that leaves the service ready, with its age.
+fn describe(verdict: &Verdict) -> Value {
+    match verdict {
+        Verdict::Off => json!({ "state": "off" }),
+        Verdict::Pending => json!({ "state": "pending" }),
+        Verdict::Passed { at } => json!({ "state": "passed", "age_seconds": at.elapsed().as_secs() }),
+        Verdict::Failed { reason } => json!({ "state": "failed", "reason": reason }),
+    }
 }
 
 /// Version of the program and of its protocol with workers.
@@ -49,8 +68,7 @@ pub(super) async fn version() -> impl Responder {
 
 /// Prometheus's text format.
 pub(super) async fn metrics(service: Data<Service>) -> impl Responder {
-    let text = service.metrics.render(&service.gauges());
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, metrics::CONTENT_TYPE)).body(text)
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, metrics::CONTENT_TYPE)).body(service.render_metrics())
 }
 
 /// The interface in OpenAPI 3.1.

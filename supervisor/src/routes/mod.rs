@@ -55,8 +55,41 @@ const PATHS: [&str; 12] = [
     "/{machine}/run",
 ];
 
+/// The pattern a request matched, for metrics: put beside each handler, so that no look-up is needed to name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Route(&'static str);
+
+impl Route {
+    /// The pattern; `none` if the request matched no route.
+    #[must_use]
+    pub fn pattern(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self("none")
+    }
+}
+
 /// Registers every route.
 pub fn configure(app: &mut web::ServiceConfig) {
+    app.service(get("/metrics", health::metrics));
+    configure_clients(app);
+}
+
+/// Registers what operators need on a listener of their own.
+pub fn configure_operators(app: &mut web::ServiceConfig) {
+    app.service(get("/livez", health::live))
+        .service(get("/readyz", health::ready))
+        .service(get("/metrics", health::metrics))
+        .service(get("/version", health::version))
+        .default_service(web::to(not_found));
+}
+
+/// Registers every route but `/metrics`, which operators have on a listener of their own.
+pub fn configure_clients(app: &mut web::ServiceConfig) {
     // A path that cannot be decoded names nothing.
     let paths = web::PathConfig::default().error_handler(|_, request| no_such_path(request).into());
     app.app_data(paths)
@@ -65,27 +98,29 @@ pub fn configure(app: &mut web::ServiceConfig) {
         .service(get("/machine", machine::describe))
         .service(get("/livez", health::live))
         .service(get("/readyz", health::ready))
-        .service(get("/metrics", health::metrics))
         .service(get("/version", health::version))
         .service(get("/openapi.json", health::openapi))
         .service(get("/problems", problems::list))
         .service(get("/problems/{slug}", problems::one))
         .service(get("/{machine}/monitor", monitor::monitor))
-        .service(
-            web::resource("/{machine}/run").route(web::post().to(jobs::run)).default_service(refuse("POST")),
-        )
+        .service(resource("/{machine}/run").route(web::post().to(jobs::run)).default_service(refuse("POST")))
         .default_service(web::to(not_found));
 }
 
 /// A resource that answers GET, and HEAD with the same headers.
-fn get<F, Args>(path: &str, handler: F) -> Resource
+fn get<F, Args>(path: &'static str, handler: F) -> Resource
 where
     F: Handler<Args>,
     Args: actix_web::FromRequest + 'static,
     F::Output: Responder + 'static,
 {
     let method = guard::Any(guard::Get()).or(guard::Method(Method::HEAD));
-    web::resource(path).route(web::route().guard(method).to(handler)).default_service(refuse("GET, HEAD"))
+    resource(path).route(web::route().guard(method).to(handler)).default_service(refuse("GET, HEAD"))
+}
+
+/// A resource that metrics know by its pattern.
+fn resource(pattern: &'static str) -> Resource {
+    web::resource(pattern).app_data(Route(pattern))
 }
 
 fn refuse(allow: &'static str) -> actix_web::Route {

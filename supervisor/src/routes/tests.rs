@@ -190,7 +190,7 @@ async fn requests_are_counted_by_route_and_not_by_path() {
     for path in ["/one/monitor", "/two/monitor"] {
         app.call(TestRequest::get().uri(path).to_request()).await.unwrap();
     }
-    let text = String::from_utf8(service.metrics.render(&service.gauges())).unwrap();
+    let text = String::from_utf8(service.render_metrics()).unwrap();
     let line = "webrunner_http_requests_total{code=\"503\",method=\"GET\",route=\"/{machine}/monitor\"} 2";
     assert!(text.contains(line), "{text}");
 }

@@ -9,6 +9,7 @@ mod client;
 mod cpu;
 mod floor;
 mod footprint;
+mod idle;
 mod jobs;
 mod load;
 mod phases;
@@ -47,6 +48,7 @@ struct Times {
     quick: Duration,
     standard: Duration,
     phase: Duration,
+    idle: Duration,
 }
 
 impl Times {
@@ -54,9 +56,21 @@ impl Times {
     fn new(short: bool) -> Self {
         let seconds = Duration::from_secs_f64;
         if short {
-            Self { route: seconds(0.7), quick: seconds(1.5), standard: seconds(1.5), phase: seconds(0.1) }
+            Self {
+                route: seconds(0.7),
+                quick: seconds(1.5),
+                standard: seconds(1.5),
+                phase: seconds(0.1),
+                idle: seconds(2.0),
+            }
         } else {
-            Self { route: seconds(2.5), quick: seconds(7.0), standard: seconds(7.0), phase: seconds(0.7) }
+            Self {
+                route: seconds(2.5),
+                quick: seconds(7.0),
+                standard: seconds(7.0),
+                phase: seconds(0.7),
+                idle: seconds(10.0),
+            }
         }
     }
 }
@@ -106,6 +120,7 @@ fn bench(times: &Times) -> Result<u64, Box<dyn Error>> {
     let wrong_phases = phases::run(&service, SPIN, DOT, times.phase);
     service.settle();
     footprint::print(&before, &Footprint::of(&service));
+    idle::run(&service, times.idle);
 
     let wrong = wrong_warm + wrong_phases + runs.iter().map(|run| run.outcome.wrong).sum::<u64>();
     let right: u64 = runs.iter().map(|run| run.outcome.right).sum();

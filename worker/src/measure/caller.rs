@@ -68,6 +68,7 @@ pub(super) struct Caller<'session> {
     stamp: Stamp,
     core_tag: bool,
     findings: Findings,
+    returned: Returned,
 }
 
 impl<'session> Caller<'session> {
@@ -85,6 +86,7 @@ impl<'session> Caller<'session> {
             stamp: host.stamp,
             core_tag: host.core_tag,
             findings: Findings { dirty_upper: host.tracks_upper.then_some(false), ..Findings::default() },
+            returned: Returned { integer: 0, vector: 0 },
         }
     }
 
@@ -94,8 +96,7 @@ impl<'session> Caller<'session> {
         // a process just forked would otherwise fault on within the first call.
         unsafe { self.session.batch(Target::Function, self.function, 0) };
         let ticks = self.batch(Target::Function, 1);
-        let left = self.session.left();
-        (ticks, Returned { integer: left.rax, vector: left.xmm0 })
+        (ticks, self.returned)
     }
 
     /// Makes `calls` calls of `target`, at least one, and gives the ticks they took together.
@@ -135,12 +136,18 @@ impl<'session> Caller<'session> {
         unsafe { cpu::core_tag() }
     }
 
+    /// What the last call of the function returned.
+    pub(super) fn returned(&self) -> Returned {
+        self.returned
+    }
+
     /// What all calls of the function so far were found to have left behind.
     pub(super) fn findings(&self) -> Findings {
         self.findings
     }
 
     fn note(&mut self, left: &Left) {
+        self.returned = Returned { integer: left.rax, vector: left.xmm0 };
         let findings = &mut self.findings;
         findings.clobbered |= left.clobbered;
         findings.stack_pointer |= left.rsp != self.expected_rsp;

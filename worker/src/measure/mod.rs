@@ -46,6 +46,8 @@ pub struct Measured {
     pub cycles: CycleSamples,
     /// What the first call returned.
     pub returned: Returned,
+    /// What the last call returned.
+    pub last_returned: Returned,
     /// What any call left behind that a caller would not expect.
     pub findings: Findings,
     /// Events over the function's isolated calls in the rounds that count, the trampoline's own included. `event` is
@@ -78,16 +80,16 @@ pub unsafe fn measure(
     } else {
         quick::sample(&mut caller, schedule, host, counters, first_call)
     };
-    Measured { cycles, returned, findings: caller.findings(), counters }
+    Measured { cycles, returned, last_returned: caller.returned(), findings: caller.findings(), counters }
 }
 
-/// Calls the function of `call` once, in the state every measured call finds, and measures nothing.
+/// Calls the function of `call` once, in the state every measured call finds; gives the ticks it took and what it returned.
 ///
 /// # Safety
 /// As for [`measure`].
-pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host) -> Returned {
+pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host) -> (f64, Returned) {
     // SAFETY: what `Caller::new` asks is what this function asks.
-    unsafe { Caller::new(session, host, call) }.first_call().1
+    unsafe { Caller::new(session, host, call) }.first_call()
 }
 
 /// Measures a built-in function in place of one, and forgets the answer.

@@ -2,11 +2,15 @@
 //!
 //! A fork does not copy page tables of file mappings, so each worker would fault its code in again, sixteen pages at a time, and
 //! the kernel would take it apart again page by page at exit. Here code and constants are moved to anonymous
-//! huge pages, one page-table entry each, which a fork copies. Mappings no worker uses are given up. All of it is an
-//! economy: where a step is refused, things stay as they were.
+//! huge pages in one mapping, one page-table entry each, which a fork copies. What workers write, their stack included, is
+//! gathered in another. Mappings no worker uses are given up or left out of forks. All of it is an economy: where a step is
+//! refused, things stay as they were.
 
 use std::ops::Range;
 use std::ptr;
+
+use super::memory::PAGE;
+use super::stack;
 
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
@@ -20,8 +24,9 @@ struct Mapping {
 }
 
 /// Makes forks of this process cheap. To be called once, before the filter; no clock may be read through the vDSO after.
-/// Gives the C library's heap, for [`keep_from_forks`].
-pub fn economise() -> Range<usize> {
+/// Gives what is the zygote's alone, for [`keep_from_forks`].
+pub fn economise() -> Vec<Range<usize>> {
+    grow_stack();
     let mappings = mappings();
     unregister_rseq();
     drop_signal_stack();
@@ -34,26 +39,30 @@ pub fn economise() -> Range<usize> {
     let own = super::process::own_text().start;
     let file =
         mappings.iter().find(|mapping| mapping.range.contains(&own)).map_or("", |mapping| &mapping.name);
-    for mapping in mappings.iter().filter(|mapping| !file.is_empty() && mapping.name == file) {
-        match mapping.rights.as_str() {
-            "r--p" if has_room(&mappings, mapping) => move_to_huge_page(&mapping.range, libc::PROT_READ),
-            "r-xp" if has_room(&mappings, mapping) => {
-                move_to_huge_page(&mapping.range, libc::PROT_READ | libc::PROT_EXEC);
-            }
-            _ => {}
-        }
+    if let Some(constant) = constant_part(&mappings, file) {
+        move_to_huge_pages(&constant);
     }
-    mappings.iter().find(|mapping| mapping.name == "[heap]").map_or(0..0, |mapping| mapping.range.clone())
+    if let Some(variables) = variable_part(&mappings, file) {
+        gather(&variables);
+    }
+    let own = |mapping: &&Mapping| ["[heap]", "[stack]"].contains(&mapping.name.as_str());
+    mappings.iter().filter(own).map(|mapping| mapping.range.clone()).collect()
 }
 
-/// Leaves the C library's heap out of forks. It holds its thread's locals, which no worker may use anyway: a function
-/// under test can have moved the register they hang on. Rust's allocator has its own memory. To be called last: whatever is
-/// forked after this cannot call into the C library.
-pub fn keep_from_forks(heap: &Range<usize>) {
-    if !heap.is_empty() {
+/// Leaves the zygote's stack and the C library's heap out of forks. The heap holds its thread's locals, which no worker
+/// may use anyway: a function under test can have moved the register they hang on. Rust's allocator has its own memory.
+/// To be called last: whatever is forked after this has a stack of its own and cannot call into the C library.
+pub fn keep_from_forks(own: &[Range<usize>]) {
+    for range in own {
         // SAFETY: the mapping stays as it is in this process.
-        unsafe { libc::madvise(heap.start as *mut libc::c_void, heap.len(), libc::MADV_DONTFORK) };
+        unsafe { libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTFORK) };
     }
+}
+
+/// Uses more of the stack than the zygote ever will, so that its mapping has grown to its full size.
+#[inline(never)]
+fn grow_stack() {
+    std::hint::black_box([1_u8; 128 << 10]);
 }
 
 fn mappings() -> Vec<Mapping> {
@@ -71,22 +80,36 @@ fn parse(line: &str) -> Option<Mapping> {
     Some(Mapping { range: address(start)?..address(end)?, rights, name })
 }
 
-/// The huge page or pages a range lies in.
-fn block(range: &Range<usize>) -> Range<usize> {
-    range.start / HUGE * HUGE..range.end.next_multiple_of(HUGE)
+/// What no process ever writes of the executable: its code and its constants, if they have their huge pages to themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Constant {
+    /// The huge pages.
+    block: Range<usize>,
+    /// What lies in them.
+    parts: Vec<Range<usize>>,
 }
 
-/// Whether nothing else lies in the mapping's huge pages.
-fn has_room(mappings: &[Mapping], mapping: &Mapping) -> bool {
-    let block = block(&mapping.range);
-    mappings.iter().all(|other| {
-        other.range == mapping.range || other.range.end <= block.start || block.end <= other.range.start
-    })
+/// Finds the constant part of `file`, which is the executable. `None` if it is not laid out as `build.rs` asks.
+fn constant_part(mappings: &[Mapping], file: &str) -> Option<Constant> {
+    let constant = |mapping: &&Mapping| {
+        !file.is_empty() && mapping.name == file && ["r--p", "r-xp"].contains(&mapping.rights.as_str())
+    };
+    let parts: Vec<Range<usize>> =
+        mappings.iter().filter(constant).map(|mapping| mapping.range.clone()).collect();
+    let start = parts.iter().map(|part| part.start).min()? / HUGE * HUGE;
+    let end = parts.iter().map(|part| part.end).max()?.next_multiple_of(HUGE);
+    let alone = mappings
+        .iter()
+        .all(|other| parts.contains(&other.range) || other.range.end <= start || end <= other.range.start);
+    alone.then_some(Constant { block: start..end, parts })
 }
 
-/// Puts a copy on huge pages in the place of `range`; leaves it where it is if there are none to be had.
-fn move_to_huge_page(range: &Range<usize>, protection: i32) {
-    let block = block(range);
+/// Puts a copy on huge pages in the place of the constant part; leaves it where it is if there are none to be had.
+///
+/// All of it becomes one mapping, which may be executed: a fork copies mappings one by one. The constants hold no
+/// secret and no process can write them, so nothing is lost by that.
+fn move_to_huge_pages(constant: &Constant) {
+    let Constant { block, parts } = constant;
     let bytes = block.len();
     // SAFETY: a new mapping, large enough to hold an aligned block wherever it lies.
     let space = unsafe {
@@ -103,15 +126,17 @@ fn move_to_huge_page(range: &Range<usize>, protection: i32) {
         return;
     }
     let copy = (space as usize).next_multiple_of(HUGE);
-    // SAFETY: the copy lies in the new mapping, and `range` is readable and inside `block`. The kernel swaps the two in
-    // one step; code that runs from there goes on in bytes that are the same.
+    // SAFETY: the copy lies in the new mapping, and the parts are readable and inside `block`. The kernel swaps the two
+    // in one step; code that runs from there goes on in bytes that are the same.
     unsafe {
         let advised = libc::madvise(copy as *mut libc::c_void, bytes, libc::MADV_HUGEPAGE) == 0;
-        let to = (copy + (range.start - block.start)) as *mut u8;
-        ptr::copy_nonoverlapping(range.start as *const u8, to, range.len());
+        for part in parts {
+            let to = (copy + (part.start - block.start)) as *mut u8;
+            ptr::copy_nonoverlapping(part.start as *const u8, to, part.len());
+        }
         let swapped = advised
             && is_huge(copy)
-            && libc::mprotect(copy as *mut libc::c_void, bytes, protection) == 0
+            && libc::mprotect(copy as *mut libc::c_void, bytes, libc::PROT_READ | libc::PROT_EXEC) == 0
             && libc::mremap(
                 copy as *mut libc::c_void,
                 bytes,
@@ -126,6 +151,91 @@ fn move_to_huge_page(range: &Range<usize>, protection: i32) {
     }
 }
 
+/// What processes write of the executable: its initialised data, and the zero-filled data that follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Variable {
+    data: Range<usize>,
+    zeroed: Range<usize>,
+}
+
+/// Finds the variable part of `file`, which is the executable. `None` if it is not laid out as usual, or if there is no room
+/// for a stack below it.
+fn variable_part(mappings: &[Mapping], file: &str) -> Option<Variable> {
+    let data = &mappings
+        .iter()
+        .find(|mapping| !file.is_empty() && mapping.name == file && mapping.rights == "rw-p")?
+        .range;
+    let zeroed = &mappings
+        .iter()
+        .find(|mapping| {
+            mapping.range.start == data.end && mapping.name.is_empty() && mapping.rights == "rw-p"
+        })?
+        .range;
+    // A page more, that stays unmapped.
+    let below = data.start.checked_sub(stack::BYTES + PAGE)?..data.start;
+    let free = mappings.iter().all(|other| other.range.end <= below.start || below.end <= other.range.start);
+    free.then(|| Variable { data: data.clone(), zeroed: zeroed.clone() })
+}
+
+/// Moves the variable part and, below it, a stack for workers to one anonymous mapping in its old place: one mapping for a
+/// fork to copy instead of three, in as few page tables as can be.
+fn gather(variables: &Variable) {
+    let Variable { data, zeroed } = variables;
+    let whole = data.start - stack::BYTES..zeroed.end;
+    // Everything that allocates comes before the copy: the allocator's own state is among what is copied.
+    let Some(touched) = touched_pages(zeroed) else { return };
+    // SAFETY: a new mapping.
+    let space = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            whole.len(),
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if space == libc::MAP_FAILED {
+        return;
+    }
+    let copy = |from: usize, bytes: usize| {
+        let to = space as usize + (from - whole.start);
+        // SAFETY: the bytes are this program's own, readable, and have their place in the new mapping. No reference to
+        // them is used for writing meanwhile: this process has one thread, and neither copying nor the call below writes
+        // to a static.
+        unsafe { ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+    };
+    copy(data.start, data.len());
+    for (page, _) in touched.iter().enumerate().filter(|&(_, &touched)| touched & 1 != 0) {
+        copy(zeroed.start + page * PAGE, PAGE);
+    }
+    // SAFETY: what is replaced was copied, page by page; pages left out were never touched and are zero here too.
+    let moved = unsafe {
+        libc::mremap(
+            space,
+            whole.len(),
+            whole.len(),
+            libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+            whole.start as *mut libc::c_void,
+        )
+    };
+    if moved == libc::MAP_FAILED {
+        // SAFETY: the copy was not used.
+        unsafe { libc::munmap(space, whole.len()) };
+    } else {
+        stack::use_below(data.start);
+    }
+}
+
+/// One byte for each page, odd if the page was ever touched; `None` if the kernel does not say.
+fn touched_pages(range: &Range<usize>) -> Option<Vec<u8>> {
+    let mut pages = vec![0_u8; range.len() / PAGE];
+    // SAFETY: there is a byte for each page of the range.
+    let known =
+        unsafe { libc::mincore(range.start as *mut libc::c_void, range.len(), pages.as_mut_ptr()) } == 0;
+    known.then_some(pages)
+}
+
 /// Whether the kernel gave a huge page to the mapping that begins at `address`.
 fn is_huge(address: usize) -> bool {
     let text = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
@@ -136,7 +246,7 @@ fn is_huge(address: usize) -> bool {
 
 /// Gives up the stack on which the standard library would report a stack overflow of this program's own.
 fn drop_signal_stack() {
-    const GUARD: usize = super::memory::PAGE;
+    const GUARD: usize = PAGE;
     let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
     let mut old = none;
     // SAFETY: valid structures; no signal handler is running.
@@ -190,14 +300,33 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_that_shares_its_huge_page_is_left_alone() {
-        let at = |start: usize, end: usize| Mapping {
+    fn a_constant_part_that_shares_its_huge_pages_is_left_alone() {
+        let at = |start: usize, end: usize, rights: &str| Mapping {
             range: start..end,
-            rights: String::new(),
-            name: String::new(),
+            rights: rights.into(),
+            name: "worker".into(),
         };
-        let alone = at(HUGE + 4096, HUGE + 8192);
-        assert!(has_room(&[alone.clone(), at(2 * HUGE, 3 * HUGE)], &alone));
-        assert!(!has_room(&[alone.clone(), at(HUGE + 8192, HUGE + 12288)], &alone));
+        let constants = at(HUGE, HUGE + 4096, "r--p");
+        let code = at(2 * HUGE + 4096, 2 * HUGE + 8192, "r-xp");
+        let data = |start| at(start, start + 4096, "rw-p");
+        let found = constant_part(&[constants.clone(), code.clone(), data(3 * HUGE)], "worker").unwrap();
+        assert_eq!(found.block, HUGE..3 * HUGE);
+        assert_eq!(found.parts, [constants.range.clone(), code.range.clone()]);
+        assert_eq!(constant_part(&[constants, code, data(3 * HUGE - 4096)], "worker"), None);
+    }
+
+    #[test]
+    fn a_variable_part_is_data_with_zeroes_behind_and_room_for_a_stack_below() {
+        let at = |start: usize, end: usize, name: &str| Mapping {
+            range: start..end,
+            rights: "rw-p".into(),
+            name: name.into(),
+        };
+        let (data, zeroed) = (at(2 * HUGE, 2 * HUGE + PAGE, "worker"), at(2 * HUGE + PAGE, 3 * HUGE, ""));
+        let found = variable_part(&[data.clone(), zeroed.clone()], "worker").unwrap();
+        assert_eq!((found.data, found.zeroed), (data.range.clone(), zeroed.range.clone()));
+        let below = at(2 * HUGE - stack::BYTES - PAGE, 2 * HUGE - stack::BYTES, "");
+        assert_eq!(variable_part(&[below, data.clone(), zeroed], "worker"), None);
+        assert_eq!(variable_part(&[data, at(2 * HUGE + 2 * PAGE, 3 * HUGE, "")], "worker"), None);
     }
 }

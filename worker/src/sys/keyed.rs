@@ -7,15 +7,15 @@
 //!
 //! There are two keys. The *set-up key* allows what the zygote and a new-born worker do; a worker forgets it before it
 //! reads a byte of its job. The *load key* allows `mprotect` inside the job's own memory; a worker forgets it after
-//! loading, before it calls into the object. Both live in one page that the kernel wipes on fork, and pass to the child
-//! in registers only. They must never be copied anywhere else: they are loaded inside the `asm!` block that uses them.
+//! loading, before it calls into the object. The zygote's lie in a page of their own that forks leave out; they pass to the
+//! child in registers only, and lie there in a place of its own until they are forgotten. They must never be copied anywhere else: they are loaded inside the `asm!` block that uses them.
 
 use std::arch::asm;
 use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::{Errno, check};
+use super::{Errno, check, stack};
 
 /// Which key a call carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +44,19 @@ struct Vault {
     load: u64,
 }
 
-/// The page that holds the keys; null until [`create`].
+/// Where the keys are; null until [`create`]. Written by each worker at its birth, so placed with what it writes anyway.
+#[unsafe(link_section = ".data.webrunner")]
 static VAULT: AtomicPtr<Vault> = AtomicPtr::new(ptr::null_mut());
+
+/// Where a worker has its keys; zero in the zygote.
+#[unsafe(link_section = ".data.webrunner")]
+static mut WORKER_VAULT: Vault = Vault { setup: 0, load: 0 };
 
 fn slot(key: Key) -> *mut u64 {
     let vault = VAULT.load(Ordering::Relaxed);
     assert!(!vault.is_null(), "the key vault is created before any keyed call");
-    // SAFETY: `create` set the pointer to a page that is never unmapped; only addresses are taken here.
+    // SAFETY: the pointer is to the zygote's page, which is never unmapped there, or to a worker's static; only addresses
+    // are taken here.
     unsafe {
         match key {
             Key::Setup => &raw mut (*vault).setup,
@@ -62,7 +68,7 @@ fn slot(key: Key) -> *mut u64 {
 /// Maps the vault and draws both keys.
 ///
 /// # Errors
-/// If the page cannot be mapped, marked to be wiped on fork, or filled with random bytes.
+/// If the page cannot be mapped, left out of forks, or filled with random bytes.
 pub fn create() -> io::Result<()> {
     // SAFETY: a new private mapping; nothing else refers to it.
     let page = unsafe {
@@ -80,7 +86,7 @@ pub fn create() -> io::Result<()> {
     }
     // SAFETY: the page was just mapped and is ours.
     let marked = unsafe {
-        libc::madvise(page, 4096, libc::MADV_WIPEONFORK) == 0
+        libc::madvise(page, 4096, libc::MADV_DONTFORK) == 0
             && libc::madvise(page, 4096, libc::MADV_DONTDUMP) == 0
     };
     if !marked {
@@ -161,7 +167,7 @@ fn wipe_stack() {
 
 /// Destroys this process's copy of a key; calls that need it are refused from here on.
 pub fn forget(key: Key) {
-    // SAFETY: `slot` points into the vault page, which is writable.
+    // SAFETY: `slot` points into a vault, which is writable.
     unsafe { ptr::write_volatile(slot(key), 0) };
 }
 
@@ -185,49 +191,56 @@ pub unsafe fn call(key: Key, number: i64, arguments: [usize; 5]) -> Result<usize
     check(result)
 }
 
-/// Which side of a fork this is.
+/// A worker that was forked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fork {
-    /// The zygote: the child's process id, and a pidfd for it.
-    Parent {
-        /// Process id as the zygote's namespace has it.
-        pid: i32,
-        /// Refers to the process; the zygote's to close.
-        pidfd: i32,
-    },
-    /// The new worker, holding both keys.
-    Child,
+pub struct Forked {
+    /// Process id as the zygote's namespace has it.
+    pub pid: i32,
+    /// Refers to the process; the zygote's to close.
+    pub pidfd: i32,
+}
+
+/// How a forked process begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Birth {
+    /// What it does.
+    pub live: extern "C" fn(usize) -> !,
+    /// What it is told.
+    pub argument: usize,
 }
 
 /// Flags of the one kind of fork there is.
 pub const FORK_FLAGS: usize = libc::CLONE_PIDFD as usize | libc::SIGCHLD as usize;
 
-/// Forks. The child's vault page was wiped by the kernel; the keys reach it in registers and are put back.
+/// Forks a process that begins on [`stack`], holding both keys, which reach it in registers.
 ///
 /// # Safety
-/// Only in a process with one thread.
+/// Only in a process with one thread. `live` must use nothing that forks leave out: this function's caller's stack may be
+/// among it.
 ///
 /// # Errors
 /// The kernel's error number.
-pub unsafe fn fork() -> Result<Fork, Errno> {
+pub unsafe fn fork(birth: Birth) -> Result<Forked, Errno> {
     let mut pidfd: i32 = -1;
     let result: isize;
-    // SAFETY: no stack is given, so the child goes on with a copy of this one; `pidfd` is written in the parent only;
-    // the vault page is mapped in both. r9, r12 and r13 are cleared before the block ends.
+    // SAFETY: the child has a stack of its own and never comes back from here; `pidfd` is written in the parent only.
+    // Without the flags that would give them a meaning, the kernel ignores the fourth and fifth argument, r10 and r8.
+    // r9, r12 and r13 are cleared before either side goes on.
     unsafe {
         asm!("mov r12, [r15]", "mov r13, [r15 + 8]", "mov r9, r12",
              "syscall",
              "xor r9d, r9d",
              "test rax, rax", "jnz 2f",
-             "mov [r15], r12", "mov [r15 + 8], r13",
+             "mov [r14], r12", "mov [r14 + 8], r13", "mov [rip + {vault}], r14",
+             "xor r12d, r12d", "xor r13d, r13d",
+             "mov rdi, r10", "call r8", "ud2",
              "2:", "xor r12d, r12d", "xor r13d, r13d",
-             in("r15") slot(Key::Setup), out("r9") _, out("r12") _, out("r13") _,
+             vault = sym VAULT,
+             in("r15") slot(Key::Setup), in("r14") &raw mut WORKER_VAULT, out("r9") _, out("r12") _, out("r13") _,
              inlateout("rax") libc::SYS_clone as isize => result,
-             in("rdi") FORK_FLAGS, in("rsi") 0_usize, in("rdx") &raw mut pidfd, in("r10") 0_usize, in("r8") 0_usize,
+             in("rdi") FORK_FLAGS, in("rsi") stack::top(), in("rdx") &raw mut pidfd,
+             in("r10") birth.argument, in("r8") birth.live,
              lateout("rcx") _, lateout("r11") _);
     }
-    match check(result)? {
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent { pid: pid as i32, pidfd }),
-    }
+    Ok(Forked { pid: check(result)? as i32, pidfd })
 }

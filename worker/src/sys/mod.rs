@@ -12,6 +12,7 @@ pub mod packet;
 pub mod perf;
 pub mod process;
 pub mod signal;
+pub mod stack;
 
 use std::arch::asm;
 use std::io;

@@ -163,7 +163,7 @@ impl Caller {
         let top = self.stack.get() as u64 + 4000 * 16;
         let call = PreparedCall::new(arguments, buffers, function, top).unwrap();
         // SAFETY: tests call functions that stay on their stack and in their buffers; the stack is this caller's own.
-        unsafe { call_once(&mut self.session, &call, &self.host) }
+        unsafe { call_once(&mut self.session, &call, &self.host) }.1
     }
 }
 

@@ -3,11 +3,12 @@
 //! Each part runs in a process of its own (see [`alone`]). Once locked it allocates nothing and calls nothing but this crate.
 
 use std::arch::asm;
+use std::ptr;
 
 use webrunner_protocol::control::ExitStatus;
-use webrunner_worker::sys::keyed::{self, Fork, Key};
+use webrunner_worker::sys::keyed::{self, Birth, Forked, Key};
 use webrunner_worker::sys::memory::{self, Access, PAGE, Region};
-use webrunner_worker::sys::{self, Errno, fd, process};
+use webrunner_worker::sys::{self, Errno, fd, process, stack};
 use webrunner_worker::{lockdown, policy};
 
 use crate::alone::{End, alone};
@@ -16,6 +17,7 @@ use crate::bpf::{self, Call, Verdict};
 /// Does to this process what the zygote does: job memory, keys, filter.
 pub(crate) fn lock() {
     memory::reserve().expect("job memory can be reserved");
+    stack::ensure().expect("a stack for workers can be mapped");
     keyed::create().expect("keys can be made");
     lockdown::install_filter(lockdown::compile_filter().expect("the table compiles"))
         .expect("the filter can be installed");
@@ -56,10 +58,18 @@ pub(crate) fn raw(number: u64, arguments: [u64; 6]) -> isize {
 
 /// Forks with the key, does `work` in the child and tells how that ended.
 pub(crate) fn in_worker(work: impl FnOnce() -> bool) -> Option<ExitStatus> {
-    // SAFETY: the child goes on with this thread alone, takes no lock, allocates nothing and exits.
-    match unsafe { keyed::fork() } {
-        Ok(Fork::Child) => sys::exit(if work() { 0 } else { 1 }),
-        Ok(Fork::Parent { pid, pidfd }) => {
+    extern "C" fn live<W: FnOnce() -> bool>(work: usize) -> ! {
+        // SAFETY: the address of the parent's `Option`, of which this process has its own copy.
+        let work = unsafe { (*(work as *mut Option<W>)).take() };
+        sys::exit(if work.is_some_and(|work| work()) { 0 } else { 1 })
+    }
+    fn birth<W: FnOnce() -> bool>(work: &mut Option<W>) -> Birth {
+        Birth { live: live::<W>, argument: ptr::from_mut(work) as usize }
+    }
+    // SAFETY: the child goes on with this thread alone, takes no lock, allocates nothing and exits; a test's own stack is
+    // not left out of forks.
+    match unsafe { keyed::fork(birth(&mut Some(work))) } {
+        Ok(Forked { pid, pidfd }) => {
             let mut polled = libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 };
             let arguments = [(&raw mut polled) as usize, 1, 0, 0, 0];
             // SAFETY: `polled` is one entry and lives through the call.
@@ -205,7 +215,7 @@ fn the_kernel_and_the_evaluator_agree_on_every_call_without_a_key() {
     /// `uretprobe` and `uprobe`: let past every filter by the kernels that have them, and of no use outside a probe.
     const UNFILTERED: [u64; 2] = [335, 336];
     let end = alone("kernel::the_kernel_and_the_evaluator_agree_on_every_call_without_a_key", || {
-        let program = policy::compile(&policy::rules(&[])).expect("the table compiles");
+        let program = policy::compile(&policy::rules(&[], 0)).expect("the table compiles");
         place_job_socket(false);
         lock();
         let null = [0; 6];

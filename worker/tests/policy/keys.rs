@@ -8,7 +8,7 @@ use seccompiler::sock_filter;
 use webrunner_protocol::control::ExitStatus;
 use webrunner_worker::policy;
 use webrunner_worker::sys::keyed::{self, Key};
-use webrunner_worker::sys::memory;
+use webrunner_worker::sys::{memory, stack};
 
 use crate::alone::{End, alone};
 use crate::kernel::in_worker;
@@ -72,7 +72,7 @@ fn sealing_puts_a_key_in_every_place_of_its_own_and_wipes_the_program() {
 fn a_filter_without_a_place_for_a_key_is_not_installed() {
     let part = || {
         keyed::create().expect("keys can be made");
-        let mut open = policy::rules(&[]);
+        let mut open = policy::rules(&[], 0);
         open.retain(|rule| rule.key != Some(Key::Load));
         let mut program = policy::compile(&open).expect("the table compiles");
         let sealed = keyed::seal(&mut program, |_| panic!("installed"));
@@ -144,19 +144,42 @@ impl Wanted {
     }
 }
 
+/// What this process can read, and what of that its forks can read as well.
+struct Readable {
+    here: Vec<Range<usize>>,
+    in_forks: Vec<Range<usize>>,
+}
+
 /// Everything this process can read. To be called before the lock, so with room for what the stack may yet grow.
-fn readable() -> Vec<Range<usize>> {
+fn readable() -> Readable {
     std::hint::black_box([1_u8; 256 << 10]);
-    let maps = std::fs::read_to_string("/proc/self/maps").expect("a process can read its own maps");
-    maps.lines()
-        .filter(|line| !["[vvar]", "[vvar_vclock]", "[vsyscall]"].iter().any(|name| line.ends_with(name)))
-        .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            let (start, end) = words.next()?.split_once('-')?;
-            let address = |text| usize::from_str_radix(text, 16).ok();
-            words.next()?.starts_with('r').then_some(address(start)?..address(end)?)
-        })
-        .collect()
+    let maps = std::fs::read_to_string("/proc/self/smaps").expect("a process can read its own maps");
+    let mut readable = Readable { here: Vec::new(), in_forks: Vec::new() };
+    let mut last = None;
+    for line in maps.lines() {
+        if let Some(flags) = line.strip_prefix("VmFlags:") {
+            let left_out = flags.split_ascii_whitespace().any(|flag| flag == "dc");
+            if let (Some(range), false) = (last.take(), left_out) {
+                readable.in_forks.push(range);
+            }
+        } else if let Some(range) = readable_range(line) {
+            readable.here.push(range.clone());
+            last = Some(range);
+        }
+    }
+    readable
+}
+
+/// The range of a line that begins a mapping, if it can be read.
+fn readable_range(line: &str) -> Option<Range<usize>> {
+    if ["[vvar]", "[vvar_vclock]", "[vsyscall]"].iter().any(|name| line.ends_with(name)) {
+        return None;
+    }
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    let range = address(start)?..address(end)?;
+    words.next()?.starts_with('r').then_some(range)
 }
 
 /// Where [`save_registers`] puts them; a static, so that the search finds what is in it.
@@ -199,10 +222,11 @@ fn search(wanted: &[Wanted; 2], ranges: &[Range<usize>]) -> [bool; 2] {
 
 /// Locks the process as [`lockdown::install_filter`](webrunner_worker::lockdown::install_filter) does, and gives the
 /// disguised keys and where to look for them.
-fn lock_and_note_keys() -> ([Wanted; 2], Vec<Range<usize>>) {
+fn lock_and_note_keys() -> ([Wanted; 2], Readable) {
     memory::reserve().expect("job memory can be reserved");
+    stack::ensure().expect("a stack for workers can be mapped");
     keyed::create().expect("keys can be made");
-    let rules = policy::rules(&memory::arenas());
+    let rules = policy::rules(&memory::arenas(), stack::top());
     let mut program = policy::compile(&rules).expect("the table compiles");
     let places = KEYS.map(|key| places(&program, key.placeholder())[0]);
     let ranges = readable();
@@ -218,16 +242,17 @@ fn lock_and_note_keys() -> ([Wanted; 2], Vec<Range<usize>>) {
 fn found_nowhere_once_forgotten() -> bool {
     let (wanted, ranges) = lock_and_note_keys();
     // In the vault, and found there: the search works.
-    let zygote = search(&wanted, &ranges) == [true, true];
+    let zygote = search(&wanted, &ranges.here) == [true, true];
     let worker = in_worker(|| {
-        let held = search(&wanted, &ranges) == [true, true];
+        let held = search(&wanted, &ranges.in_forks) == [true, true];
         keyed::forget(Key::Setup);
-        let half = search(&wanted, &ranges) == [false, true];
+        let half = search(&wanted, &ranges.in_forks) == [false, true];
         keyed::forget(Key::Load);
-        held && half && search(&wanted, &ranges) == [false, false]
+        held && half && search(&wanted, &ranges.in_forks) == [false, false]
     });
-    // The fork left no copy behind in the zygote either.
-    let after = search(&wanted, &ranges) == [true, true];
+    // The fork left no copy behind in the zygote either, but in the vault.
+    let elsewhere = search(&wanted, &ranges.in_forks) == [false, false];
+    let after = elsewhere && search(&wanted, &ranges.here) == [true, true];
     zygote && worker == Some(ExitStatus::Code(0)) && after
 }
 

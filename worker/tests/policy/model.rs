@@ -22,7 +22,10 @@ pub(crate) static ARENAS: LazyLock<[Arena; 2]> = LazyLock::new(|| {
     ]
 });
 
-pub(crate) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| policy::rules(&*ARENAS));
+/// Where a zygote's workers begin.
+pub(crate) const WORKER_STACK: usize = 0x7f12_345f_5000;
+
+pub(crate) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| policy::rules(&*ARENAS, WORKER_STACK));
 
 /// The filter with placeholders in it, which here are the keys.
 pub(crate) static PROGRAM: LazyLock<BpfProgram> =

@@ -1,0 +1,196 @@
+//! A client for one request to one service, for `webrunner self-check`.
+//!
+//! Written over a plain socket: it speaks HTTP/1.0, in which the end of the connection ends the body, so that there is
+//! nothing to parse but a status line, and a client crate would save little. No TLS: what is checked is a service on this
+//! host or its own network; where TLS is, there is a proxy with health checks of its own.
+//! The answer is not trusted: it is bounded in length, and the whole exchange in time.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+/// Longest answer taken.
+const MAX_ANSWER_BYTES: u64 = 1 << 20;
+
+/// Where a service is: what `http://host:port/prefix` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Host and port as the `Host` header has them.
+    authority: String,
+    /// Name or address, without the brackets of IPv6.
+    host: String,
+    port: u16,
+    /// Path without a slash at its end; may be empty.
+    pub path: String,
+}
+
+/// Why a text is no URL this client can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a URL such as http://127.0.0.1:8081; https is not spoken")]
+pub struct UrlError;
+
+/// An answer: its status and body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Url {
+    /// Reads `http://host[:port][/path]`.
+    ///
+    /// # Errors
+    /// If it is anything else.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let rest = text.strip_prefix("http://").ok_or(UrlError)?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_plain(rest) || rest.contains(['?', '#', '@']) {
+            return Err(UrlError);
+        }
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').ok_or(UrlError)?,
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().map_err(|_| UrlError)?,
+            None if port.is_empty() => 80,
+            None => return Err(UrlError),
+        };
+        if host.is_empty() {
+            return Err(UrlError);
+        }
+        Ok(Self {
+            authority: authority.to_owned(),
+            host: host.to_owned(),
+            port,
+            path: path.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Sends one request for `target`, which is added to this URL's path, and takes the answer; all within `limit`,
+    /// but for the look-up of a name, which the system's resolver bounds.
+    ///
+    /// # Errors
+    /// The socket's error, or `InvalidData` for what is no HTTP answer.
+    pub fn send(&self, method: &str, target: &str, body: &[u8], limit: Duration) -> io::Result<Answer> {
+        let deadline = Instant::now() + limit;
+        let mut stream = self.connect(deadline)?;
+        let head = format!(
+            "{method} {}{target} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/octet-stream\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            self.path,
+            self.authority,
+            body.len()
+        );
+        stream.set_write_timeout(Some(left(deadline)?))?;
+        stream.write_all(&[head.as_bytes(), body].concat())?;
+        parse(&receive(&stream, deadline)?)
+    }
+
+    fn connect(&self, deadline: Instant) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, left(deadline)?) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+/// Time left; an error once there is none, as a timeout of zero means none.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Reads to the end of the connection. Each read has the time that is left, so a peer that drips bytes gains none.
+fn receive(mut stream: &TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 8 << 10]);
+    loop {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        match stream.read(&mut piece) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        }
+        if bytes.len() as u64 > MAX_ANSWER_BYTES {
+            return Err(invalid("the answer is longer than a service's"));
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> io::Result<Answer> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let (head, body) = bytes.split_at(end.ok_or_else(|| invalid("the answer is no HTTP"))?);
+    let status = head.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));
+    let status = status.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    let status = status.ok_or_else(|| invalid("the answer is no HTTP"))?;
+    Ok(Answer { status, body: body[4..].to_vec() })
+}
+
+fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (String, u16, String) {
+        let url = Url::parse(text).unwrap();
+        (url.host, url.port, url.path)
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        assert_eq!(parts("http://127.0.0.1:8081"), ("127.0.0.1".into(), 8081, String::new()));
+        assert_eq!(parts("http://farm.example/zen5/"), ("farm.example".into(), 80, "/zen5".into()));
+        assert_eq!(parts("http://[::1]:81/"), ("::1".into(), 81, String::new()));
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for text in [
+            "",
+            "127.0.0.1:8081",
+            "https://h",
+            "http://",
+            "http://:80",
+            "http://h:x",
+            "http://h:99999",
+            "http://[::1",
+            "http://[::1]x",
+            "http://a b",
+            "http://u@h",
+            "http://h/?q",
+            "http://h/\r\nX: y",
+        ] {
+            assert_eq!(Url::parse(text), Err(UrlError), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_a_status_and_a_body() {
+        let answer = parse(b"HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nbody").unwrap();
+        assert_eq!((answer.status, answer.body.as_slice()), (503, &b"body"[..]));
+        for bytes in [&b""[..], b"HTTP/1.1 200 OK\r\n", b"SSH-2.0\r\n\r\n", b"HTTP/1.1 2\r\n\r\n"] {
+            assert_eq!(parse(bytes).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+    }
+}

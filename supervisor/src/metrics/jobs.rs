@@ -1,0 +1,268 @@
+//! Jobs that clients post: how each ended, and where its time went.
+//!
+//! What a worker says of its own phases is a claim: it is cut to the time the job was seen to take, so that no claim can
+//! spoil a sum. The service's own self-checks are no client's jobs and do not come here.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use webrunner_protocol::fault::FaultCause;
+use webrunner_protocol::reply::{Measurement, Phases};
+
+use super::families::{Doubling, Families};
+use super::http::LATENCY;
+use crate::fault::system_call_name;
+use crate::pool::{End, Finished};
+
+/// Kernel of runs that name none, or one that there is not.
+const NO_KERNEL: &str = "other";
+
+/// Outcome of a run whose client left.
+const CANCELLED: &str = "cancelled";
+
+/// System call of a run that made one through a gate of another architecture, of which nothing more is known.
+const FOREIGN_CALL: &str = "foreign";
+
+/// 10 us to 10 s: loading an object takes tens of microseconds.
+const PHASE: Doubling = Doubling { from: 10e-6, count: 21 };
+
+/// 256 bytes to the 1 MiB an object may have.
+const OBJECT_BYTES: Doubling = Doubling { from: 256.0, count: 13 };
+
+/// Figures about jobs.
+#[derive(Debug)]
+pub struct JobMetrics {
+    runs: IntCounterVec,
+    durations: HistogramVec,
+    kernels: HashMap<String, KernelMetrics>,
+    no_kernel: KernelMetrics,
+    phases: PhaseMetrics,
+    object_bytes: Histogram,
+    violations: IntCounterVec,
+    multiplexed: IntCounter,
+}
+
+/// Handles of one kernel, found when it is first asked for.
+#[derive(Debug, Default)]
+struct KernelMetrics {
+    outcomes: RefCell<Vec<(&'static str, IntCounter)>>,
+    duration: OnceCell<Histogram>,
+}
+
+#[derive(Debug)]
+struct PhaseMetrics {
+    queue: Histogram,
+    load: Histogram,
+    fill: Histogram,
+    measure: Histogram,
+    count: Histogram,
+    exchange: Histogram,
+    render: Histogram,
+}
+
+/// A run that is going on; counted as cancelled if it is dropped unfinished.
+#[derive(Debug)]
+#[must_use]
+pub struct RunTally<'a> {
+    jobs: &'a JobMetrics,
+    kernel: &'a str,
+    finished: bool,
+}
+
+impl JobMetrics {
+    pub(super) fn new(families: &Families<'_>, kernels: impl Iterator<Item = String>) -> Self {
+        Self {
+            runs: families.counters(
+                "runs_total",
+                "Jobs posted, by how they ended: ok, the slug of a problem, or cancelled.",
+                &["kernel", "outcome"],
+            ),
+            durations: families.histograms(
+                "run_duration_seconds",
+                "Time from a job's submission to its worker's reply or end.",
+                LATENCY,
+                &["kernel"],
+            ),
+            kernels: kernels.map(|name| (name, KernelMetrics::default())).collect(),
+            no_kernel: KernelMetrics::default(),
+            phases: PhaseMetrics::new(families),
+            object_bytes: families.histogram("object_size_bytes", "Size of objects posted.", OBJECT_BYTES),
+            violations: families.counters(
+                "sandbox_violations_total",
+                "Jobs ended by a system call that the sandbox refused.",
+                &["syscall"],
+            ),
+            multiplexed: families.counter(
+                "perf_multiplexed_runs_total",
+                "Jobs whose hardware counters were shared, so that counts had to be left out.",
+            ),
+        }
+    }
+
+    /// Begins to account for a posted job.
+    pub fn begin(&self) -> RunTally<'_> {
+        RunTally { jobs: self, kernel: NO_KERNEL, finished: false }
+    }
+
+    fn of(&self, kernel: &str) -> (&str, &KernelMetrics) {
+        self.kernels.get_key_value(kernel).map_or((NO_KERNEL, &self.no_kernel), |(name, of)| (name, of))
+    }
+
+    fn ended(&self, kernel: &str, outcome: &'static str) {
+        let (kernel, of) = self.of(kernel);
+        let mut outcomes = of.outcomes.borrow_mut();
+        if let Some((_, count)) = outcomes.iter().find(|(known, _)| *known == outcome) {
+            return count.inc();
+        }
+        let count = self.runs.with_label_values(&[kernel, outcome]);
+        count.inc();
+        outcomes.push((outcome, count));
+    }
+
+    fn ran(&self, kernel: &str, finished: &Finished) {
+        let (kernel, of) = self.of(kernel);
+        let duration = of.duration.get_or_init(|| self.durations.with_label_values(&[kernel]));
+        duration.observe((finished.queued + finished.ran).as_secs_f64());
+        self.phases.queue.observe(finished.queued.as_secs_f64());
+        match &finished.end {
+            End::Measured(measurement) => self.measured(measurement, finished.ran),
+            End::Faulted(fault) => {
+                if let FaultCause::SystemCall { number } = fault.cause {
+                    self.violation(system_call_name(number).unwrap_or("unknown"));
+                }
+            }
+            End::ForeignSystemCall => self.violation(FOREIGN_CALL),
+            End::Refused(_)
+            | End::Exited { .. }
+            | End::Killed { .. }
+            | End::TimeLimit { .. }
+            | End::Violation { .. }
+            | End::Failed(_) => {}
+        }
+    }
+
+    fn measured(&self, measurement: &Measurement, ran: Duration) {
+        self.phases.observe(measurement.phases, ran);
+        if measurement.counters.iter().any(|reading| reading.time_running < reading.time_enabled) {
+            self.multiplexed.inc();
+        }
+    }
+
+    fn violation(&self, call: &str) {
+        self.violations.with_label_values(&[call]).inc();
+    }
+}
+
+impl PhaseMetrics {
+    fn new(families: &Families<'_>) -> Self {
+        let all = families.histograms(
+            "run_phase_seconds",
+            "Where the time of measured jobs went; load, fill, measure and count by the worker's own clock.",
+            PHASE,
+            &["phase"],
+        );
+        let of = |phase: &str| all.with_label_values(&[phase]);
+        Self {
+            queue: of("queue"),
+            load: of("load"),
+            fill: of("fill"),
+            measure: of("measure"),
+            count: of("count"),
+            exchange: of("exchange"),
+            render: of("render"),
+        }
+    }
+
+    /// Splits the time a worker had a job; what it does not account for is the exchange with it.
+    fn observe(&self, claimed: Phases, ran: Duration) {
+        let mut left = ran;
+        for (phase, nanoseconds) in [
+            (&self.load, claimed.load_ns),
+            (&self.fill, claimed.fill_ns),
+            (&self.measure, claimed.measure_ns),
+            (&self.count, claimed.count_ns),
+        ] {
+            let took = Duration::from_nanos(nanoseconds).min(left);
+            left -= took;
+            phase.observe(took.as_secs_f64());
+        }
+        self.exchange.observe(left.as_secs_f64());
+    }
+}
+
+impl<'a> RunTally<'a> {
+    /// The job is for this kernel.
+    pub fn of_kernel(&mut self, kernel: &'a str) {
+        self.kernel = kernel;
+    }
+
+    /// The whole object has come.
+    pub fn took_object(&self, bytes: usize) {
+        self.jobs.object_bytes.observe(bytes as f64);
+    }
+
+    /// The job was given to a worker and came to an end.
+    pub fn ran(&self, finished: &Finished) {
+        self.jobs.ran(self.kernel, finished);
+    }
+
+    /// The answer was made.
+    pub fn rendered(&self, took: Duration) {
+        self.jobs.phases.render.observe(took.as_secs_f64());
+    }
+
+    /// The run ended like this: `ok` or the slug of a problem.
+    pub fn finish(mut self, outcome: &'static str) {
+        self.finished = true;
+        self.jobs.ended(self.kernel, outcome);
+    }
+}
+
+impl Drop for RunTally<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.jobs.ended(self.kernel, CANCELLED);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn metrics() -> JobMetrics {
+        JobMetrics::new(&Families(&Registry::new()), ["blis.sdot".to_owned()].into_iter())
+    }
+
+    fn runs(metrics: &JobMetrics, kernel: &str, outcome: &str) -> u64 {
+        metrics.runs.with_label_values(&[kernel, outcome]).get()
+    }
+
+    #[test]
+    fn runs_are_counted_by_kernel_and_outcome() {
+        let metrics = metrics();
+        for kernel in ["blis.sdot", "made.up"] {
+            let mut tally = metrics.begin();
+            tally.of_kernel(kernel);
+            tally.finish("ok");
+        }
+        drop(metrics.begin());
+        assert_eq!(runs(&metrics, "blis.sdot", "ok"), 1);
+        assert_eq!(runs(&metrics, "other", "ok"), 1);
+        assert_eq!(runs(&metrics, "other", "cancelled"), 1);
+    }
+
+    #[test]
+    fn phases_add_up_to_what_was_seen_whatever_a_worker_claims() {
+        let phases = metrics().phases;
+        let claimed = Phases { load_ns: 1_000_000, fill_ns: u64::MAX, measure_ns: u64::MAX, count_ns: 5 };
+        phases.observe(claimed, Duration::from_millis(3));
+        let sum = |phase: &Histogram| (phase.get_sample_sum() * 1e3).round();
+        let sums = [&phases.load, &phases.fill, &phases.measure, &phases.count, &phases.exchange].map(sum);
+        assert_eq!(sums, [1.0, 2.0, 0.0, 0.0, 0.0]);
+    }
+}
