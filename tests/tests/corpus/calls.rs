@@ -27,7 +27,6 @@ fn only_the_lock_stops(rows: &[Row]) {
     for (attack, _, without) in rows {
         without.holds(attack, &control.post(OBJECT, &query(attack)));
     }
-    control.service().settle();
 }
 
 /// Tries objects that are one attack each, whose call is refused.

@@ -10,7 +10,8 @@ use webrunner_protocol::frame::ReplyHeader;
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
 use webrunner_protocol::reply::{
-    CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Outcome, Outputs, Phases, Reply, Returned,
+    CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Outcome, Outputs, Phases, Reply,
+    Returned,
 };
 use webrunner_tests::http::{Answer, Request};
 use webrunner_tests::objects;

@@ -31,6 +31,9 @@ const GOLDEN: (&str, &str) = ("good/golden.o", "kernel=test.golden");
 /// The sum of 512 words of [`PATTERN`].
 const GOLDEN_SUM: u64 = PATTERN.wrapping_mul(512);
 
+/// Workers that wait on a core for a job when all is at rest (`standby_wanted` of the pool).
+const WAITING: usize = 4;
+
 /// Most the supervisor may grow over all attacks on it together: its allocator keeps what the largest bodies took.
 const MOST_GROWTH_KIB: u64 = 32 << 10;
 
@@ -144,10 +147,10 @@ impl Target {
         let cores = core.to_string();
         let flags = [&["--cores", cores.as_str()], flags].concat();
         let service = launch(&flags).with_variable(SECRET.0, SECRET.1).within(folder.path()).start();
-        service.settle();
         let mut target =
             Self { service, folder, core, heard: Mutex::default(), new: 0, spoilt: AtomicBool::new(false) };
         target.golden_job_is_right();
+        target.settle();
         target.new = target.memory();
         target
     }
@@ -191,10 +194,11 @@ impl Target {
     /// Lets an attack happen. Right after it a good job on the same core gives the answer it always gives; then nothing is
     /// left of the attack, the pool is full again, and no secret has come out.
     pub(crate) fn unharmed_by<T>(&self, attack: impl FnOnce() -> T) -> T {
+        self.settle();
         let (before, descriptors, cores) = (self.rest(), self.service.descriptors(), core_files());
         let result = attack();
         self.golden_job_is_right();
-        self.service.settle();
+        self.settle();
         assert_eq!(self.rest(), before, "its processes before and after");
         wait::until("descriptors are given back", || self.service.descriptors() <= descriptors);
         let growth = self.memory().saturating_sub(self.new);
@@ -204,6 +208,14 @@ impl Target {
         assert_eq!(files, 0, "files in the folder the service runs in");
         self.tells_no_secret();
         result
+    }
+
+    /// Waits until nothing runs and the pool is full.
+    fn settle(&self) {
+        wait::until("the pool is full", || {
+            let is = self.service.readiness();
+            is["running"] == 0 && is["standby"] == WAITING && self.service.workers().len() == WAITING
+        });
     }
 
     fn golden_job_is_right(&self) {
