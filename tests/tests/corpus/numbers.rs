@@ -79,7 +79,7 @@ fn allowed_calls_with_other_arguments_are_refused() {
         (READ, &[1, 0, 0]),
         (READ, &[2, 0, 0]),
         (READ, &[COUNTERS.1 + 1, 0, 0]),
-        (READ, &[u32::MAX as u64, 0, 0]),
+        (READ, &[u32::MAX.into(), 0, 0]),
         (READ, &[u64::MAX, 0, 0]),
         (READ, &[COUNTERS.0, 0, MOST_READ + 1]),
         (READ, &[COUNTERS.0, 0, MOST_READ | high]),

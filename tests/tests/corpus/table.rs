@@ -26,7 +26,7 @@ fn sources() -> Vec<String> {
             match entry.extension() {
                 _ if entry.is_dir() => folders.push(entry),
                 Some(extension) if extension == "rs" => {
-                    sources.push(fs::read_to_string(entry).expect("a source"))
+                    sources.push(fs::read_to_string(entry).expect("a source"));
                 }
                 _ => {}
             }
