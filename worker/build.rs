@@ -2,5 +2,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-link-arg-bins=-Wl,-z,max-page-size=0x200000");
+    for kind in ["bins", "examples"] {
+        println!("cargo:rustc-link-arg-{kind}=-Wl,-z,max-page-size=0x200000");
+    }
 }

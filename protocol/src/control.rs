@@ -70,6 +70,9 @@ pub enum Isolation {
     Full,
     /// Every layer the host allows; seccomp and no_new_privs always.
     Best,
+    /// No lock at all: for the tests that show what it stops. Only a worker built for them takes it, and that worker takes
+    /// nothing else.
+    Unlocked,
 }
 
 /// What the zygote sends.

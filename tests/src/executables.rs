@@ -16,6 +16,8 @@ pub struct Executables {
     pub supervisor: PathBuf,
     /// `webrunner-worker`.
     pub worker: PathBuf,
+    /// The worker that leaves its lock off.
+    pub unlocked: PathBuf,
 }
 
 /// The executables, built at the first call.
@@ -32,7 +34,7 @@ fn build() -> Executables {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--quiet", "--message-format", "json", "--profile", &profile])
-        .args(["--package", "webrunner", "--package", "webrunner-worker", "--bins"])
+        .args(["--package", "webrunner", "--package", "webrunner-worker", "--bins", "--example", "unlocked"])
         .output()
         .expect("cargo can be started");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -41,6 +43,7 @@ fn build() -> Executables {
     Executables {
         supervisor: executable(&messages, "webrunner"),
         worker: executable(&messages, "webrunner-worker"),
+        unlocked: executable(&messages, "unlocked"),
     }
 }
 

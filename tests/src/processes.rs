@@ -115,22 +115,29 @@ fn hard(id: i32, resource: Resource) -> Option<u64> {
     line.split_whitespace().nth(1).and_then(|hard| hard.parse().ok())
 }
 
+/// Every process that has not ended.
+fn all() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted").filter_map(Result::ok);
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter_map(Process::find).filter(|process| !process.ended).collect()
+}
+
 /// Processes with this parent that have not ended.
 #[must_use]
 pub fn children(parent: i32) -> Vec<Process> {
-    let entries = fs::read_dir("/proc").expect("/proc is mounted").filter_map(Result::ok);
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    ids.filter_map(Process::find).filter(|process| process.parent == parent && !process.ended).collect()
+    all().into_iter().filter(|process| process.parent == parent).collect()
 }
 
-/// All processes that descend from this one.
+/// All processes that descend from this one, children first, as they were at one look.
 #[must_use]
 pub fn descendants(ancestor: i32) -> Vec<Process> {
-    let mut found = children(ancestor);
-    let mut next = 0;
-    while let Some(process) = found.get(next) {
-        found.extend(children(process.id));
-        next += 1;
+    let (all, mut found) = (all(), Vec::new());
+    let mut parents = vec![ancestor];
+    while let Some(parent) = parents.pop() {
+        for child in all.iter().filter(|process| process.parent == parent) {
+            parents.insert(0, child.id);
+            found.push(*child);
+        }
     }
     found
 }

@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -23,6 +23,7 @@ use crate::{executables, objects, wait};
 pub struct Launch {
     words: Vec<String>,
     environment: Vec<(String, String)>,
+    folder: Option<PathBuf>,
 }
 
 impl Launch {
@@ -37,7 +38,7 @@ impl Launch {
     pub fn executable<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         let words = [program.to_string_lossy().into_owned()].into_iter();
         let words = words.chain(arguments.into_iter().map(str::to_owned)).collect();
-        Self { words, environment: Vec::new() }
+        Self { words, environment: Vec::new(), folder: None }
     }
 
     /// `webrunner serve` on a free port, with the kernels of the tests and these flags. Without self-checks, if no flag
@@ -67,6 +68,21 @@ impl Launch {
         self
     }
 
+    /// In this folder.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// With workers that leave their lock off: what is tried on them shows what the lock is for.
+    #[must_use]
+    pub fn unlocked(mut self) -> Self {
+        let worker = executables::get().unlocked.to_string_lossy().into_owned();
+        self.words.extend(["--isolation".into(), "unlocked".into(), "--worker".into(), worker]);
+        self
+    }
+
     fn spawn(&self) -> Child {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]);
@@ -74,6 +90,9 @@ impl Launch {
         command.env("WEBRUNNER_CONFIG", "/dev/null").env("WEBRUNNER_LOG_FORMAT", "human");
         command.env("WEBRUNNER_LOG_FILTER", "info,request=off");
         command.envs(self.environment.iter().cloned());
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.words))
     }
@@ -329,8 +348,8 @@ impl Service {
     /// Processes of workers, waiting or running.
     #[must_use]
     pub fn workers(&self) -> Vec<Process> {
-        let children = self.zygotes().into_iter().flat_map(|zygote| processes::children(zygote.id));
-        children.filter(|child| !child.is_init()).collect()
+        let family = processes::descendants(self.id()).into_iter();
+        family.filter(|process| process.parent != self.id() && !process.is_init()).collect()
     }
 
     /// Waits until a job that never ends has begun to: a worker has been given it before, and may not have read it yet.

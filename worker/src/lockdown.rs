@@ -4,6 +4,9 @@
 //! that of [`lock_down`]: descriptors and identity first, because later layers forbid changing them; what the filter forbids
 //! (opening events, mapping memory, installing handlers) before the filter; the filter last. A layer that the host does
 //! not offer is reported with its reason; the supervisor's configuration says whether that is good enough.
+//!
+//! [`Lock::Off`] leaves out what stands between a job and the kernel, and is for one purpose: a test that an attack which the lock
+//! stops is a real one. Nothing but `examples/unlocked.rs` names it.
 
 use std::ffi::CString;
 use std::io;
@@ -39,6 +42,36 @@ const QUICK_LANE_NICENESS: i32 = 5;
 /// The user number that a name space without that range still has.
 const NOBODY: u32 = 65534;
 
+/// Whether jobs are locked. A constant of the executable, never of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// They are.
+    On,
+    /// No filter, no Landlock and no limit but that on CPU time. What keeps an attack that works from harming the host it
+    /// is tried on stays: another user without capabilities, in namespaces of its own.
+    Off,
+}
+
+impl Lock {
+    /// Holds the executable against what it was asked to be: each kind starts only where it was asked for by name.
+    ///
+    /// # Errors
+    /// [`LockdownError::Unlocked`] or [`LockdownError::Locked`].
+    pub fn check(self, asked: Isolation) -> Result<(), LockdownError> {
+        match (self, asked) {
+            (Self::On, Isolation::Full | Isolation::Best) | (Self::Off, Isolation::Unlocked) => Ok(()),
+            (Self::Off, Isolation::Full | Isolation::Best) => Err(LockdownError::Unlocked),
+            (Self::On, Isolation::Unlocked) => Err(LockdownError::Locked),
+        }
+    }
+
+    /// A layer that is in force unless the lock is off.
+    fn layer(self, name: &str) -> Layer {
+        let missing = (self == Self::Off).then(|| "this worker was built without it, for tests".to_owned());
+        Layer { name: name.into(), missing }
+    }
+}
+
 /// Why the zygote could not be locked as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum LockdownError {
@@ -58,6 +91,12 @@ pub enum LockdownError {
         /// Why not.
         source: io::Error,
     },
+    /// A worker for tests was taken for a real one.
+    #[error("this worker has no lock and is for tests alone; start webrunner with its own webrunner-worker")]
+    Unlocked,
+    /// A real worker was asked to do without its lock.
+    #[error("this worker always locks itself; only the one built for tests starts with --isolation unlocked")]
+    Locked,
     /// The filter could not be compiled.
     #[error(transparent)]
     Policy(#[from] policy::PolicyError),
@@ -79,7 +118,7 @@ fn step<T, E: Into<io::Error>>(step: &'static str, result: Result<T, E>) -> Resu
 ///
 /// # Errors
 /// See [`LockdownError`].
-pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
+pub fn lock_down(config: &ZygoteConfig, lock: Lock) -> Result<Vec<Layer>, LockdownError> {
     step("place descriptors", boot::place_descriptors())?;
     let mut layers = Vec::new();
     if config.lane == Lane::Quick {
@@ -91,11 +130,10 @@ pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
     step("give up capabilities", boot::drop_capabilities())?;
     // After the last change of user or capabilities, with which the kernel forgets it.
     step("die with the supervisor", nix::sys::prctl::set_pdeathsig(Signal::SIGKILL))?;
-    limit_resources()?;
-    layers.push(Layer { name: "rlimits".into(), missing: None });
+    layers.push(limit_resources(lock)?);
     step("forbid new privileges", nix::sys::prctl::set_no_new_privs())?;
     layers.push(Layer { name: "no_new_privs".into(), missing: None });
-    layers.push(landlock_layer());
+    layers.push(landlock_layer(lock));
     step("forbid dumps", nix::sys::prctl::set_dumpable(false))?;
     start_init(&layers)?;
     layers.push(Layer { name: "not_dumpable".into(), missing: None });
@@ -103,7 +141,7 @@ pub fn lock_down(config: &ZygoteConfig) -> Result<Vec<Layer>, LockdownError> {
     step("make a stack for workers", stack::ensure())?;
     step("install signal handlers", signal::install())?;
     step("make the keys", keyed::create())?;
-    layers.push(Layer { name: "seccomp".into(), missing: None });
+    layers.push(lock.layer("seccomp"));
     require(config.require, &layers)?;
     Ok(layers)
 }
@@ -131,8 +169,9 @@ pub fn install_filter(mut program: BpfProgram) -> Result<(), LockdownError> {
 }
 
 fn require(required: Isolation, layers: &[Layer]) -> Result<(), LockdownError> {
-    if required == Isolation::Best {
-        return Ok(());
+    match required {
+        Isolation::Best | Isolation::Unlocked => return Ok(()),
+        Isolation::Full => {}
     }
     match layers.iter().find_map(|layer| layer.missing.as_ref().map(|reason| (&layer.name, reason))) {
         None => Ok(()),
@@ -207,7 +246,11 @@ fn leave_root(core: CoreId) -> Layer {
     layer("unprivileged_user", result)
 }
 
-fn limit_resources() -> Result<(), LockdownError> {
+fn limit_resources(lock: Lock) -> Result<Layer, LockdownError> {
+    let layer = lock.layer("rlimits");
+    if lock == Lock::Off {
+        return Ok(layer);
+    }
     let limits = [
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, 0),
@@ -219,11 +262,14 @@ fn limit_resources() -> Result<(), LockdownError> {
     for (resource, value) in limits {
         step("limit resources", setrlimit(resource, value, value))?;
     }
-    Ok(())
+    Ok(layer)
 }
 
 /// Denies all file system and network access and signals to the outside, as far as this kernel's Landlock goes.
-fn landlock_layer() -> Layer {
+fn landlock_layer(lock: Lock) -> Layer {
+    if lock == Lock::Off {
+        return lock.layer("landlock");
+    }
     let restricted = Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V5))
         .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(ABI::V5)))

@@ -23,6 +23,7 @@ use crate::counters::pmu::KernelPmu;
 use crate::counters::{EventTable, OpenCounters};
 use crate::fault::{self, Phase};
 use crate::kernel_job::{self, Meter, Rest};
+use crate::lockdown::Lock;
 use crate::sys::keyed::{self, Birth, Key};
 use crate::sys::{self, Errno, fd, process};
 
@@ -34,6 +35,8 @@ pub struct Profile {
     pub cpu_seconds: u32,
     /// What jobs are measured with.
     pub meter: Meter,
+    /// Whether it may have children, as only workers for tests may.
+    pub lock: Lock,
 }
 
 /// Exit code of a worker that could not set itself up.
@@ -149,7 +152,9 @@ fn set_up(socket: i32, profile: &Profile, kind: usize) -> Result<OpenCounters, E
     let cpu = u64::from(profile.cpu_seconds);
     // The soft limit raises SIGXCPU, which is reported; the hard one is for a worker that cannot report.
     process::limit(libc::RLIMIT_CPU, cpu, cpu + 1)?;
-    process::limit(libc::RLIMIT_NPROC, 0, 0)?;
+    if profile.lock == Lock::On {
+        process::limit(libc::RLIMIT_NPROC, 0, 0)?;
+    }
     Ok(match kind {
         PLAIN => OpenCounters::default(),
         COUNTING => profile.events.open(KernelPmu),

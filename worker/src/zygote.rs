@@ -18,7 +18,7 @@ use crate::count;
 use crate::counters::EventTable;
 use crate::heap::Bump;
 use crate::kernel_job::Meter;
-use crate::lockdown;
+use crate::lockdown::{self, Lock};
 use crate::measure::{Host, Session};
 use crate::sys::keyed::{self, Forked};
 use crate::sys::{self, Errno, boot, fd, image, packet, process};
@@ -29,8 +29,8 @@ const EXIT_UNABLE: i32 = 1;
 /// Exit code for a start by hand.
 const EXIT_USAGE: i32 = 2;
 
-/// The program.
-pub fn main(allocator: &Bump) -> ! {
+/// The program. `lock` is [`Lock::On`] in every program that is meant to be used.
+pub fn main(allocator: &Bump, lock: Lock) -> ! {
     if !boot::started_by_supervisor() {
         eprintln!("webrunner-worker {} is started by webrunner, not by hand", env!("CARGO_PKG_VERSION"));
         sys::exit(EXIT_USAGE);
@@ -39,6 +39,9 @@ pub fn main(allocator: &Bump) -> ! {
         Ok(config) => config,
         Err(reason) => unable(0, reason),
     };
+    if let Err(error) = lock.check(config.require) {
+        unable(0, error.to_string());
+    }
     lockdown::set_name(config.core);
     if let Err(error) = lockdown::pin(config.core) {
         unable(0, chain(&error));
@@ -47,7 +50,7 @@ pub fn main(allocator: &Bump) -> ! {
     let ticks_per_us = clock::ticks_per_microsecond();
     let own = image::economise();
     let Some(meter) = meter(ticks_per_us) else { unable(0, "the trampoline is in use".into()) };
-    let layers = match lockdown::lock_down(&config) {
+    let layers = match lockdown::lock_down(&config, lock) {
         Ok(layers) => layers,
         Err(error) => unable(fd::CONTROL, chain(&error)),
     };
@@ -60,7 +63,7 @@ pub fn main(allocator: &Bump) -> ! {
         events: events.events(),
         plan: events.plan().clone(),
     };
-    worker::prepare(Profile { events, cpu_seconds: config.cpu_seconds, meter });
+    worker::prepare(Profile { events, cpu_seconds: config.cpu_seconds, meter, lock });
     let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
         unable(fd::CONTROL, "the list of events is too long".into())
     };
@@ -70,7 +73,9 @@ pub fn main(allocator: &Bump) -> ! {
     };
     allocator.settle();
     image::keep_from_forks(&own);
-    if let Err(error) = lockdown::install_filter(filter) {
+    if lock == Lock::On
+        && let Err(error) = lockdown::install_filter(filter)
+    {
         unable(fd::CONTROL, chain(&error));
     }
     if packet::send(&ready, None).is_err() {

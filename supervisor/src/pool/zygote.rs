@@ -17,7 +17,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
 use webrunner_protocol::control::{
-    Ended, Isolation, Lane, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+    Ended, Isolation, Lane, Layer, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::{CoreId, WorkerId};
 use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES};
@@ -27,6 +27,9 @@ use crate::events::host::HostEvents;
 
 /// Name of the zygote's executable.
 const EXECUTABLE: &str = "webrunner-worker";
+
+/// The layer without which no job runs.
+const SECCOMP: &str = "seccomp";
 
 /// A zygote measures its clock and probes events when it starts; on a busy machine that may take a while.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -73,6 +76,12 @@ pub enum LaunchError {
     Unable {
         /// What it said.
         reason: String,
+    },
+    /// It says that nothing stands between a job and the kernel.
+    #[error("{} has no seccomp filter in force; jobs are not run without one", .path.display())]
+    Unlocked {
+        /// The executable.
+        path: PathBuf,
     },
     /// It ended, or said something unexpected, before it was ready.
     #[error("{} ended before it was ready ({detail}); is it webrunner's own executable, of the same version?", .path.display())]
@@ -160,7 +169,22 @@ impl Zygote {
             .stdout(Stdio::null())
             .spawn()
             .map_err(|source| LaunchError::Spawn { path: path.clone(), source })?;
-        Ok(Starting { process: Process(child), control: ours, path })
+        Ok(Starting { process: Process(child), control: ours, path, require: settings.require })
+    }
+
+    /// Itself, if its jobs are locked or need not be.
+    fn checked(self, require: Isolation, path: PathBuf) -> Result<Self, LaunchError> {
+        let in_force = |layer: &Layer| layer.name == SECCOMP && layer.missing.is_none();
+        if self.status.layers.iter().any(in_force) {
+            return Ok(self);
+        }
+        if require != Isolation::Unlocked {
+            return Err(LaunchError::Unlocked { path });
+        }
+        tracing::error!(
+            "jobs are NOT LOCKED: whoever can post one can do all that its user can; for tests only"
+        );
+        Ok(self)
     }
 
     /// What it found and put in force.
@@ -184,6 +208,7 @@ pub(super) struct Starting {
     process: Process,
     control: OwnedFd,
     path: PathBuf,
+    require: Isolation,
 }
 
 impl Starting {
@@ -192,9 +217,9 @@ impl Starting {
     /// # Errors
     /// See [`LaunchError`].
     pub(super) fn ready(self) -> Result<Zygote, LaunchError> {
-        let Self { mut process, control, path } = self;
+        let Self { mut process, control, path, require } = self;
         match await_ready(&control) {
-            Ok(status) => Ok(Zygote { _process: process, control, status }),
+            Ok(status) => Zygote { _process: process, control, status }.checked(require, path),
             Err(refusal) => {
                 let ended = process.end();
                 Err(refusal.unwrap_or_else(|| LaunchError::NotReady {

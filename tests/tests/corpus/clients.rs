@@ -1,0 +1,168 @@
+//! Rows C1 to C20, what a client can do, as far as `clients.rs`, `errors.rs` and `lifecycle.rs` do not have them.
+
+use std::fmt::Write as _;
+
+use webrunner_tests::http::{Connection, Request};
+use webrunner_tests::service::{Launch, Service};
+use webrunner_tests::{jobs, wait};
+
+use crate::outcome::is_measured;
+use crate::target::{locked, of_its_own, request};
+
+const GOOD: (&str, &str) = ("good/chain100.o", "kernel=playground");
+
+/// A head that announces chunks.
+const CHUNKED: &str = "POST /here/run?kernel=playground HTTP/1.1\r\nHost: x\r\n\
+    Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Sends bytes and gives the status of the answer; `None` if the connection is closed without one.
+fn status_of(service: &Service, bytes: &[u8]) -> Option<u16> {
+    let mut connection = Connection::open(service.address());
+    // The service may have heard enough before the end.
+    let _ = connection.try_send(bytes);
+    if connection.ends() { None } else { Some(connection.receive_head().status) }
+}
+
+/// C4. The extension of a chunk's length, without end: given up as any body that does not come.
+#[test]
+fn an_endless_chunk_extension_is_given_up() {
+    // Its own: it takes seconds.
+    let target = of_its_own(&[]);
+    target.unharmed_by(|| {
+        let mut connection = Connection::open(target.service().address());
+        connection.send(CHUNKED.as_bytes());
+        connection.send(b"5;");
+        connection.send(&[b'a'; 4096]);
+        if !connection.ends() {
+            let answer = connection.receive();
+            assert!([400, 408, 413].contains(&answer.status), "{answer:?}");
+        }
+    });
+}
+
+/// C7. Lengths that cannot be or contradict each other, chunks that wrap, and no host.
+#[test]
+fn contradictory_lengths_are_refused() {
+    let target = locked();
+    let post =
+        "POST /here/run?kernel=playground HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n";
+    target.unharmed_by(|| {
+        for head in [
+            format!("{post}Content-Length: 18446744073709551616\r\n\r\n"),
+            format!("{post}Content-Length: -1\r\n\r\n"),
+            format!("{post}Content-Length: +5\r\n\r\nhello"),
+            format!("{post}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
+            format!("{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+            format!("{CHUNKED}10000000000000001\r\n"),
+            format!("{CHUNKED}-1\r\n"),
+        ] {
+            let status = status_of(target.service(), head.as_bytes());
+            assert!(matches!(status, Some(400 | 413) | None), "{status:?} for {head:?}");
+        }
+    });
+}
+
+/// C8. Heads of a thousand headers, and of 256 KiB.
+#[test]
+fn a_head_without_measure_is_refused() {
+    let target = locked();
+    let mut many = String::from("GET /livez HTTP/1.1\r\nHost: x\r\n");
+    for number in 0..1000 {
+        write!(many, "X-{number}: 1\r\n").expect("memory");
+    }
+    let long = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(256 << 10));
+    target.unharmed_by(|| {
+        for head in [many + "\r\n", long] {
+            let status = status_of(target.service(), head.as_bytes());
+            assert!(matches!(status, Some(400 | 413 | 431) | None), "{status:?}");
+        }
+    });
+}
+
+/// C10. Connections on which nothing is ever sent: others are served, and in the end they are closed.
+#[test]
+fn idle_connections_keep_nobody_out() {
+    // Its own: it takes seconds.
+    let target = of_its_own(&[]);
+    let mut idle: Vec<_> = (0..100).map(|_| Connection::open(target.service().address())).collect();
+    is_measured(&target.post(GOOD.0, GOOD.1));
+    drop(idle.split_off(50));
+    is_measured(&target.post(GOOD.0, GOOD.1));
+    for mut connection in idle {
+        // Closed at once, or told so first.
+        if !connection.ends() {
+            assert_eq!(connection.receive_head().status, 408);
+        }
+    }
+    target.unharmed_by(|| ());
+}
+
+/// C16. More connections than there are descriptors: when they are gone, all is as before.
+#[test]
+fn a_service_short_of_descriptors_recovers() {
+    let few = ["prlimit", "--nofile=64:64"];
+    let service = Launch::serve([]).through(few).start();
+    service.settle();
+    let crowd: Vec<_> = (0..100).map(|_| Connection::open(service.address())).collect();
+    drop(crowd);
+    wait::until("it answers again", || {
+        let mut connection = Connection::open(service.address());
+        connection.try_send(&Request::new("GET", "/livez").bytes()).is_ok() && !connection.ends()
+    });
+    jobs::good_job_is_right(&service);
+    service.settle();
+}
+
+/// C17. Credentials, which the service does not ask for: they are in no answer and no log.
+#[test]
+fn credentials_that_nobody_asked_for_are_not_repeated() {
+    const TOKEN: &str = "Bearer canary-of-the-client";
+    let target = locked();
+    for object in [GOOD.0, "hostile/null_read.o", "bad/text_file.o"] {
+        let answer =
+            target.unharmed_by(|| target.send(&request(object, GOOD.1).header("Authorization", TOKEN)));
+        let told = format!("{answer:?}{}{}", answer.text(), target.service().log());
+        assert!(!told.contains("canary-of-the-client"), "{told}");
+    }
+}
+
+/// C18. Paths and parameters with bytes that mean something elsewhere: to a file system, a shell, a terminal, a log.
+#[test]
+fn odd_bytes_in_paths_and_parameters_mean_nothing() {
+    let target = locked();
+    target.unharmed_by(|| {
+        for path in [
+            "/../../etc/passwd",
+            "/%2e%2e/%2e%2e/etc/passwd",
+            "/kernels/..%2f..%2fetc%2fpasswd",
+            "/kernels/%00",
+            "/kernels/%0a%0dX:%201",
+            "/kernels/$(id)",
+            "/kernels/%1b[31m",
+        ] {
+            let answer = target.send(&Request::new("GET", path));
+            assert_eq!(answer.status, 404, "{path}");
+            assert!(!answer.text().contains(|letter: char| letter.is_control()), "{path}: {}", answer.text());
+        }
+        for query in [
+            "kernel=playground&iterations=%00",
+            "kernel=playground&%0aevil=1",
+            "kernel=%1b[31m",
+            "_symbol=%00",
+        ] {
+            let answer = target.send(&Request::post(&format!("/here/run?{query}"), b""));
+            assert!((400..500).contains(&answer.status), "{query}: {answer:?}");
+            assert!(
+                !answer.text().contains(|letter: char| letter.is_control()),
+                "{query}: {}",
+                answer.text()
+            );
+        }
+        for head in ["GET /li\0vez HTTP/1.1\r\nHost: x\r\n\r\n", "GET /livez HTTP/1.1\r\nHost : x\r\n\r\n"] {
+            assert_eq!(status_of(target.service(), head.as_bytes()), Some(400), "{head:?}");
+        }
+    });
+    let log = target.service().log();
+    assert!(!log.contains(|letter: char| letter.is_control() && letter != '\n'), "{log:?}");
+}

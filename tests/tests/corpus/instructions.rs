@@ -1,0 +1,171 @@
+//! Rows 42 to 50: instructions that need a right, a mode, or a part of the CPU that a function may not have.
+
+use serde_json::json;
+use webrunner_tests::http::{Answer, slug};
+
+use crate::outcome::{is_foreign_or, is_measured, is_refused, raises};
+use crate::target::{Target, body, locked};
+
+const PLAYGROUND: &str = "kernel=playground";
+const OBJECT: &str = "hostile/instructions.o";
+
+/// Attacks with a function of `instructions.o`.
+fn attempt(target: &Target, function: &str) -> Answer {
+    target.attack(OBJECT, &format!("{PLAYGROUND}&_symbol={function}"))
+}
+
+/// Asserts that a function was measured, or raised one of these signals: what it tries depends on the CPU.
+fn passes_or_raises(target: &Target, function: &str, signals: &[&str]) {
+    let answer = attempt(target, function);
+    let body = body(&answer);
+    let raised = signals.iter().any(|signal| body["signal"] == *signal);
+    let expected = ["fault", "unsupported-instruction"].contains(&slug(&body)) && raised;
+    assert!(answer.status == 200 || expected, "{function}: {body}");
+}
+
+/// R42. Rights of the kernel: interrupts, ports, registers, caches, tables, ways in and out.
+#[test]
+fn privileged_instructions_are_told_by_their_signal() {
+    let target = locked();
+    raises(&target.attack("hostile/hlt.o", PLAYGROUND), "SIGSEGV", Some(128));
+    for name in [
+        "cli",
+        "sti",
+        "in",
+        "out",
+        "rdmsr",
+        "wrmsr",
+        "invlpg",
+        "wbinvd",
+        "invd",
+        "read_cr0",
+        "write_cr4",
+        "read_dr7",
+        "clts",
+        "xsetbv",
+        "swapgs",
+        "lgdt",
+        "lidt",
+        "ltr",
+        "lmsw",
+        "iret_to_kernel",
+    ] {
+        raises(&attempt(&target, &format!("do_{name}")), "SIGSEGV", Some(128));
+    }
+    // What only one maker's CPUs have, or only some of them.
+    for name in ["sysret", "clgi", "vmcall"] {
+        let problem = body(&attempt(&target, &format!("do_{name}")));
+        assert!(problem["signal"] == "SIGSEGV" || problem["signal"] == "SIGILL", "{name}: {problem}");
+    }
+    // An exit to the hypervisor, which no filter sees and every hypervisor refuses to user mode.
+    passes_or_raises(&target, "do_vmmcall", &["SIGILL", "SIGSEGV"]);
+}
+
+/// R43. Instructions that only tell where tables lie: the kernel answers with constants, or forbids them.
+#[test]
+fn addresses_of_the_kernel_s_tables_are_not_told() {
+    let target = locked();
+    for name in ["sgdt", "sidt", "sldt", "str", "smsw"] {
+        passes_or_raises(&target, &format!("do_{name}"), &["SIGSEGV"]);
+    }
+}
+
+/// R44. Traps: undefined instructions, breakpoints, and `int` with every number.
+#[test]
+fn traps_are_told_by_their_signal() {
+    let target = locked();
+    raises(&target.attack("hostile/ud2.o", PLAYGROUND), "SIGILL", Some(2));
+    raises(&target.attack("hostile/int3.o", PLAYGROUND), "SIGTRAP", Some(128));
+    raises(&attempt(&target, "do_icebp"), "SIGTRAP", None);
+    raises(&attempt(&target, "do_rsm"), "SIGILL", None);
+    raises(&attempt(&target, "do_bad_lock"), "SIGILL", None);
+    target.unharmed_by(|| {
+        for number in 0..256 {
+            let answer = target.post(OBJECT, &format!("kernel=test.probe&number={number}&_symbol=interrupt"));
+            match number {
+                3 => raises(&answer, "SIGTRAP", None),
+                0x80 => is_foreign_or(&answer, &["SIGSEGV"]),
+                _ => raises(&answer, "SIGSEGV", None),
+            }
+        }
+    });
+}
+
+/// R45. Arithmetic that has no result: integers, SSE and x87.
+#[test]
+fn impossible_arithmetic_is_told_by_its_code() {
+    let target = locked();
+    raises(&target.attack("hostile/divide_by_zero.o", PLAYGROUND), "SIGFPE", Some(1));
+    raises(&attempt(&target, "least_by_minus_one"), "SIGFPE", Some(1));
+    raises(&target.attack("hostile/sse_divide_by_zero.o", PLAYGROUND), "SIGFPE", Some(3));
+    raises(&attempt(&target, "x87_divide_by_zero"), "SIGFPE", Some(3));
+}
+
+/// R46. Alignment: vectors, the alignment check, and a lock over two cache lines.
+#[test]
+fn misaligned_accesses_are_told() {
+    let target = locked();
+    raises(&attempt(&target, "misaligned_movaps"), "SIGSEGV", Some(128));
+    raises(&target.attack("hostile/misaligned_with_ac.o", PLAYGROUND), "SIGBUS", Some(1));
+    // A host may be set up to forbid it.
+    passes_or_raises(&target, "split_lock", &["SIGBUS"]);
+}
+
+/// R47. Clocks, the CPU's name, chance: all but counters of the CPU, which no job has mapped.
+#[test]
+fn clocks_and_the_cpu_s_name_may_be_read() {
+    let target = locked();
+    for name in ["rdtsc", "rdtscp", "cpuid"] {
+        is_measured(&attempt(&target, &format!("do_{name}")));
+    }
+    for name in ["rdpid", "rdrand", "rdpru"] {
+        passes_or_raises(&target, &format!("do_{name}"), &["SIGILL"]);
+    }
+    raises(&attempt(&target, "do_rdpmc"), "SIGSEGV", Some(128));
+}
+
+/// R48. Memory keys, shadow stacks, transactions: nothing that most CPUs have, and no right where they do.
+#[test]
+fn keys_shadow_stacks_and_transactions_give_no_rights() {
+    let target = locked();
+    for name in ["wrpkru", "incssp", "setssbsy", "wrss", "rdssp", "xabort", "xbegin"] {
+        passes_or_raises(&target, &format!("do_{name}"), &["SIGILL", "SIGSEGV"]);
+    }
+}
+
+/// R49. Instruction sets this CPU lacks, by name; and the call that would ask the kernel for one.
+#[test]
+fn an_instruction_set_the_cpu_lacks_is_named() {
+    let target = locked();
+    let machine = target.service().get("/machine").json();
+    let has = |flag| machine["isa"].as_array().is_some_and(|isa| isa.contains(&json!(flag)));
+    for (object, flag) in [("avx512", "avx512f"), ("amx", "amx_tile")] {
+        // By the CPU, in a quick measurement, and in a full one before anything is run.
+        for effort in ["quick", "standard"] {
+            let query = format!("{PLAYGROUND}&_effort={effort}");
+            let answer = target.attack(&format!("hostile/{object}.o"), &query);
+            let body = body(&answer);
+            if has(flag) {
+                assert!(answer.status == 200 || slug(&body) == "fault", "{object}: {body}");
+            } else {
+                assert_eq!(
+                    (slug(&body), &body["needs"]),
+                    ("unsupported-instruction", &json!([flag])),
+                    "{body}"
+                );
+            }
+        }
+    }
+    let permission = format!("{PLAYGROUND}&_symbol=arch_prctl_amx");
+    is_refused(&target.attack("hostile/calls.o", &permission), "arch_prctl");
+}
+
+/// R50. Caches and predictors, of the kernel and shared: no crash, and no defence either, as `docs/security.md` says.
+#[test]
+fn caches_and_predictors_are_open_to_all() {
+    let target = locked();
+    for function in ["prefetch_kernel", "flush_and_reload", "train_branch"] {
+        is_measured(&attempt(&target, function));
+    }
+    raises(&attempt(&target, "clflush_kernel"), "SIGSEGV", None);
+}
