@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{Mode, chmod, fchmod};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
@@ -185,7 +186,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
 }
 
 impl SocketFile {
@@ -203,8 +204,12 @@ impl Drop for SocketFile {
     }
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+/// Device, number and time of birth, where the file system knows it.
+type Identity = (u64, u64, Option<SystemTime>);
+
+/// What tells a file from another one that took its name: a number alone may be given out again at once.
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino(), found.created().ok()))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub fn good_job_is_right(service: &Service) {
     takes_cycles(service, "good/chain1000.o", 1000.0);
 }
 
-/// Asserts that a function takes so many cycles, within one in a hundred, unless the answer itself doubts its figure
+/// Asserts that a function takes so many cycles, within two in a hundred, unless the answer itself doubts its figure
 /// each time.
 ///
 /// # Panics
@@ -64,7 +64,7 @@ pub fn takes_cycles(service: &Service, object: &str, expected: f64) {
         let cycles = answer["results"][0]["value"].as_f64();
         let cycles = cycles.unwrap_or_else(|| panic!("{object}: no cycles in {answer}"));
         if answer["quality"] == "ok" {
-            let right = (cycles / expected - 1.0).abs() <= 0.01;
+            let right = (cycles / expected - 1.0).abs() <= 0.02;
             assert!(right, "{object}: {cycles} cycles, expected {expected}: {answer}");
             return;
         }

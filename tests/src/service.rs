@@ -296,6 +296,13 @@ impl Service {
         self.log.text()
     }
 
+    /// The log once the service is ready, which is the last thing it says unasked.
+    #[must_use]
+    pub fn log_of_start(&self) -> String {
+        wait::until("the service says that it is ready", || self.log().contains(" ready workers="));
+        self.log()
+    }
+
     /// Asks for a path.
     #[must_use]
     pub fn get(&self, path: &str) -> Answer {

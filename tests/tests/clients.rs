@@ -183,7 +183,7 @@ fn heads_larger_than_any_are_refused() {
 #[test]
 fn what_clients_do_wrong_fills_no_log() {
     let service = Service::start();
-    let before = service.log();
+    let before = service.log_of_start();
     for wrong in ["nonsense\r\n\r\n", "GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
         let mut connection = Connection::open(service.address());
         connection.send(wrong.as_bytes());

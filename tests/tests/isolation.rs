@@ -15,7 +15,7 @@ use webrunner_tests::service::{Launch, Service};
 use webrunner_tests::{executables, wait};
 
 /// A name that is in the supervisor's environment and must be nowhere else.
-const SECRET: (&str, &str) = ("WEBRUNNER_TEST_SECRET", "canary-1b7e");
+const SECRET: (&str, &str) = ("SECRET_OF_THE_TEST", "canary-1b7e");
 
 /// A service at rest, whose environment holds a secret.
 fn service() -> Service {

@@ -86,7 +86,7 @@ fn a_thousand_jobs_that_crash_are_all_answered_and_trip_nothing() {
     const CLIENTS: usize = 8;
     const EACH: usize = 125;
     let service = Service::start();
-    let (log, zygotes) = (service.log(), service.zygotes());
+    let (log, zygotes) = (service.log_of_start(), service.zygotes());
     let crash = |objects: &[(&str, &str)]| {
         let mut connection = Connection::open(service.address());
         for (object, slug) in objects.iter().cycle().take(EACH) {

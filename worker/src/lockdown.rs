@@ -13,7 +13,7 @@ use std::io;
 
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid, geteuid};
 use seccompiler::BpfProgram;
@@ -260,6 +260,9 @@ fn limit_resources(lock: Lock) -> Result<Layer, LockdownError> {
         (Resource::RLIMIT_DATA, DATA_LIMIT),
     ];
     for (resource, value) in limits {
+        // Whoever started the service may have set a lower one, which nobody may raise.
+        let (_, hard) = step("limit resources", getrlimit(resource))?;
+        let value = value.min(hard);
         step("limit resources", setrlimit(resource, value, value))?;
     }
     Ok(layer)

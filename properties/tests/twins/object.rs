@@ -10,13 +10,8 @@ use crate::elf;
 use crate::mutation::{apply, mutations};
 use crate::seeds::{self, Seed};
 
-const FOLDERS: [&str; 5] = [
-    "tests/objects/good",
-    "tests/objects/peachpy",
-    "tests/objects/hostile",
-    "tests/objects/bad",
-    "fuzz/corpus/object",
-];
+const FOLDERS: [&str; 4] =
+    ["tests/objects/good", "tests/objects/peachpy", "tests/objects/hostile", "tests/objects/bad"];
 
 static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| seeds::read(&FOLDERS, "o"));
 

@@ -6,6 +6,7 @@ use actix_web::rt::System;
 
 use super::Failure;
 use crate::config::ServeConfig;
+use crate::machine::host;
 use crate::pool::{Facts, Launched};
 use crate::reload::Live;
 use crate::settings::Settings;
@@ -28,7 +29,7 @@ pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
     config.max_connections = descriptors::connections(config.max_connections, operated, cores, limit)
         .map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
-    warn_of_doubts(launched.facts(), shared);
+    warn_of_doubts(launched.facts(), host::missing_hardware_counters(), shared);
     System::new().block_on(async {
         let signals = Signals::listen()
             .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
@@ -37,14 +38,15 @@ pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
 }
 
 /// Says once what an operator may want to change about this host; everything works all the same.
-fn warn_of_doubts(facts: &Facts, shared: bool) {
+fn warn_of_doubts(facts: &Facts, no_counters: Option<&str>, shared: bool) {
     if shared {
         tracing::warn!(
             cores = cores::list(&facts.cores),
             "jobs share a core with the service, which disturbs what they measure; give it one more core than --cores"
         );
     }
-    let mut reasons: Vec<&str> = facts.events.iter().filter_map(|event| event.missing.as_deref()).collect();
+    let mut reasons: Vec<&str> =
+        facts.events.iter().filter_map(|event| event.missing.as_deref()).chain(no_counters).collect();
     reasons.dedup();
     for reason in reasons {
         tracing::info!(reason, "some events cannot be counted; GET /machine lists them");

@@ -37,6 +37,7 @@ pub(super) async fn ready(service: Data<Service>) -> Result<HttpResponse, Proble
             "counters": {
                 "open": events.len() - missing,
                 "missing": missing,
+                "hardware": service.machine.no_counters.is_none(),
                 "reason": service.machine.no_counters,
             },
         })

@@ -98,9 +98,12 @@ mod tests {
         let lines =
             text.lines().filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')));
         // Placeholders of settings without a default are words, which not all of those take.
-        let file: String =
-            lines.filter(|line| !line.ends_with("\"N\"")).map(|line| format!("{line}\n")).collect();
-        assert_eq!(file.lines().count(), table::ALL.len() - 1);
+        let file: String = lines
+            .filter(|line| !line.ends_with(":PORT\""))
+            .filter(|line| !line.ends_with("\"N\""))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(file.lines().count(), table::ALL.len() - 2);
         let everything = settings(&file);
         assert_eq!(everything.values.queue_size, 64);
     }

@@ -77,11 +77,12 @@ static void reply(uint64_t number_of_job) {
     byte(41);
     for (round = 0; round < 41; round++)
         number(1);
-    byte(0), byte(0), byte(0); /* no throughput, clean, no places */
+    byte(0), byte(0), byte(0), byte(0); /* no throughput, nothing counted, clean, no places */
     byte(0), byte(0), byte(1); /* none dropped, nothing of preemption, one call in a round */
     number(0), number(0), number(1); /* no overhead, nothing for an empty call, a tick a cycle */
     byte(100), byte(0); /* ticks of the first call, no cold calls */
-    byte(0), byte(3), byte(0); /* no counters, counts not asked for, nothing of the code */
+    byte(0), byte(0), byte(0); /* no counters, no passes, no event refused */
+    byte(3), byte(0); /* counts not asked for, nothing of the code */
     byte(0), byte(0), byte(0), byte(0), byte(0), byte(0), byte(0); /* no findings */
     byte(0), byte(0), byte(0), byte(0); /* no time in any phase */
     byte(OUTPUTS ? 1 : 0);

@@ -20,7 +20,7 @@ use webrunner_tests::service::{Launch, Service};
 use webrunner_tests::wait;
 
 /// A variable of the supervisor's environment, of which nobody may ever hear.
-const SECRET: (&str, &str) = ("WEBRUNNER_TEST_SECRET", "canary-1b7e-of-the-environment");
+const SECRET: (&str, &str) = ("SECRET_OF_THE_TEST", "canary-1b7e-of-the-environment");
 
 /// What the buffer of [`GOLDEN`] holds in every word, as a number that could turn up in an answer or a log.
 const PATTERN: u64 = 0x001d_ebc0_de0b_adca;
