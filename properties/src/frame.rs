@@ -32,7 +32,8 @@ pub const JOB: JobId = JobId(0x5eed);
 pub const QUERY: &str = "kernel=sdot&n=100";
 
 /// Most that decoding one message may allocate. Decoded, a message takes more room than encoded: a name of one byte is a string.
-const MAX_DECODER_BYTES: u64 = 2 << 20;
+/// A list that claims to be long gets room for 1 MiB at once, and lists stand in lists three deep.
+const MAX_DECODER_BYTES: u64 = 4 << 20;
 
 /// Most that one answer may allocate.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;

@@ -144,7 +144,7 @@ fn a_worker_is_limited_in_all_it_could_use_up() {
         ("Max processes", "0 0"),
         ("Max locked memory", "0 0"),
         ("Max msgqueue size", "0 0"),
-        ("Max open files", "64 64"),
+        ("Max open files", "118 118"),
     ] {
         assert_eq!(of(name), expected, "{limits}");
     }

@@ -206,7 +206,6 @@ fn no_descriptor_is_closed_or_changed() {
         ("dup_over_job_socket", "dup2", Works),
         ("unblock_job_socket", "fcntl", Works),
         ("type_on_terminal", "ioctl", Reaches),
-        ("stop_counter", "ioctl", Reaches),
         ("attach_bpf", "ioctl", Reaches),
         ("read_job_socket_options", "getsockopt", Works),
     ]);

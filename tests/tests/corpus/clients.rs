@@ -85,7 +85,7 @@ fn a_head_without_measure_is_refused() {
 fn idle_connections_keep_nobody_out() {
     // Its own: it takes seconds.
     let target = of_its_own(&[]);
-    let mut idle: Vec<_> = (0..100).map(|_| Connection::open(target.service().address())).collect();
+    let mut idle: Vec<_> = (0..200).map(|_| Connection::open(target.service().address())).collect();
     is_measured(&target.post(GOOD.0, GOOD.1));
     drop(idle.split_off(50));
     is_measured(&target.post(GOOD.0, GOOD.1));
@@ -101,10 +101,10 @@ fn idle_connections_keep_nobody_out() {
 /// C16. More connections than there are descriptors: when they are gone, all is as before.
 #[test]
 fn a_service_short_of_descriptors_recovers() {
-    let few = ["prlimit", "--nofile=64:64"];
+    let few = ["prlimit", "--nofile=128:128"];
     let service = Launch::serve([]).through(few).start();
     service.settle();
-    let crowd: Vec<_> = (0..100).map(|_| Connection::open(service.address())).collect();
+    let crowd: Vec<_> = (0..200).map(|_| Connection::open(service.address())).collect();
     drop(crowd);
     wait::until("it answers again", || {
         let mut connection = Connection::open(service.address());

@@ -8,6 +8,7 @@ use crate::target::{Target, locked, request, unlocked};
 
 const READ: u64 = 0;
 const WRITE: u64 = 1;
+const IOCTL: u64 = 16;
 const SHUTDOWN: u64 = 48;
 const EXIT_GROUP: u64 = 231;
 
@@ -19,10 +20,14 @@ const HARMLESS: [u64; 9] = [24, 39, 102, 104, 107, 108, 110, 111, 186];
 
 /// A worker's descriptors: its job socket, and the first and last of its counters.
 const JOB: u64 = 3;
-const COUNTERS: (u64, u64) = (4, 35);
+const COUNTERS: (u64, u64) = (4, 101);
+
+/// What a worker may ask of its counters: `PERF_EVENT_IOC_ENABLE` and `PERF_EVENT_IOC_DISABLE`.
+const ENABLE: u64 = 0x2400;
+const DISABLE: u64 = 0x2401;
 
 /// Most bytes of a read of counters, and of a reply with its header.
-const MOST_READ: u64 = 512;
+const MOST_READ: u64 = 280;
 const MOST_WRITTEN: u64 = (64 << 10) + 10;
 
 /// `-ENOSYS`, as a function returns it.
@@ -84,6 +89,11 @@ fn allowed_calls_with_other_arguments_are_refused() {
         (READ, &[COUNTERS.0, 0, MOST_READ + 1]),
         (READ, &[COUNTERS.0, 0, MOST_READ | high]),
         (READ, &[COUNTERS.1, 0, u64::MAX]),
+        (IOCTL, &[COUNTERS.0, ENABLE, 1]),
+        (IOCTL, &[COUNTERS.0, ENABLE + 2, 0]),
+        (IOCTL, &[COUNTERS.0, ENABLE + 3, 0]),
+        (IOCTL, &[JOB, ENABLE, 0]),
+        (IOCTL, &[COUNTERS.1 + 1, DISABLE, 0]),
         (WRITE, &[0, 0, 0]),
         (WRITE, &[1, 0, 0]),
         (WRITE, &[2, 0, 0]),
@@ -123,6 +133,10 @@ fn a_worker_may_read_its_socket_and_counters_and_write_one_reply() {
     // Nothing is written from address 0, so the true reply still comes.
     for arguments in [[JOB, 0, 0], [JOB, 0, MOST_WRITTEN]] {
         is_measured(&call(&target, WRITE, &arguments));
+    }
+    // A quick job has no counters to be started or stopped.
+    for command in [ENABLE, DISABLE] {
+        is_measured(&call(&target, IOCTL, &[COUNTERS.0, command, 0]));
     }
     assert!(exit_code(&call(&target, SHUTDOWN, &[JOB, 1])).is_some());
     for (code, seen) in [(0, 0), (70, 70), (71, 71), (255, 255), (256, 0)] {
