@@ -24,7 +24,7 @@ pub enum Command {
     /// Serve measurements over HTTP.
     Serve,
     /// Measure one object here, without HTTP.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// List the kernels with their prototypes and parameters.
     Kernels,
     /// Ask a running service whether it is ready and its answers are right: exit code 0, or 1 with a line that says why

@@ -122,7 +122,7 @@ pub async fn serve(
             ended = &mut server => return ended.map_err(StartupError::Serve),
             Some(()) = is_drained.recv() => drop(handle.stop(true)),
             wish = signals.next() => match wish {
-                Wish::Reload => drop(reload.send_replace(())),
+                Wish::Reload => reload.send_replace(()),
                 Wish::Stop(signal) if *stop.borrow() => return Err(StartupError::CutShort { signal }),
                 Wish::Stop(signal) => {
                     tracing::info!("{signal}: stopping once the jobs in flight have ended");

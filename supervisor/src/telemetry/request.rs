@@ -72,5 +72,7 @@ impl RequestLine<'_> {
 }
 
 fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_PATH)]
+    let ends = text.char_indices().map(|(start, character)| start + character.len_utf8());
+    let end = ends.take_while(|&end| end <= MAX_PATH).last().unwrap_or_default();
+    &text[..end]
 }
