@@ -1,5 +1,5 @@
 //! The image an object should become, worked out a second time: read by the `object` crate instead of goblin, placed by
-//! the rules that `worker/src/load/` documents, relocated by [`psabi`](super::psabi).
+//! the rules that `worker/src/load/` documents, relocated by [`psabi`].
 //!
 //! Here nothing is fast, and nothing is refused that the loader has already looked at. An error means that the `object`
 //! crate does not read what the loader took; the few places where that is right are handled here, each with its reason:
