@@ -13,7 +13,8 @@ use webrunner_protocol::passes::EventCounts;
 use webrunner_protocol::plan::{Buffer, Direction};
 use webrunner_protocol::refusal::Refusal;
 use webrunner_protocol::reply::{
-    CodeFacts, EntryPoint, Findings, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure,
+    CodeFacts, CycleSamples, EntryPoint, Findings, Measurement, Outcome, Outputs, Phases, Returned,
+    WorkerFailure,
 };
 
 use crate::arena::{self, Draw};
@@ -80,8 +81,8 @@ impl Rest<'_> {
     pub fn count(&mut self, meter: &mut Meter, measurement: &mut Measurement) {
         let Some(pass) = self.pass.take() else { return };
         let started = ticks();
-        let first_call_us = measurement.cycles.first_call_ticks as f64 / meter.ticks_per_us;
-        measurement.counts = if pass.has_time_for(first_call_us) {
+        let call_us = shortest_call_ticks(&measurement.cycles) / meter.ticks_per_us;
+        measurement.counts = if pass.has_time_for(call_us) {
             self.buffers.fill(|direction| direction != Direction::In);
             fault::note(|facts| facts.phase = Phase::Counting);
             // SAFETY: as for the measured calls, which used the same stack and buffers.
@@ -96,6 +97,12 @@ impl Rest<'_> {
     pub fn elements(&mut self) -> impl Iterator<Item = (&Buffer, &mut [u8])> {
         self.buffers.elements()
     }
+}
+
+/// Ticks of the fastest call there was. The core may have been taken away during any one, the first above all.
+fn shortest_call_ticks(cycles: &CycleSamples) -> f64 {
+    let shortest = cycles.isolated.iter().copied().fold(f64::INFINITY, f64::min);
+    (shortest * cycles.ticks_per_cycle).clamp(0.0, cycles.first_call_ticks as f64)
 }
 
 /// Why the function was not called.

@@ -40,15 +40,15 @@ struct Limits {
     /// Loop turns, calls and indirect branches: some 2 ns each.
     budget: u64,
     /// Microseconds the function's own first call may have taken; the copy is two to eight times slower.
-    first_call_us: f64,
+    call_us: f64,
 }
 
 impl Limits {
     fn of(effort: Effort) -> Self {
         match effort {
-            Effort::Quick => Self { budget: 1 << 20, first_call_us: 2e3 },
-            Effort::Standard => Self { budget: 1 << 25, first_call_us: 1e5 },
-            Effort::Thorough => Self { budget: 1 << 27, first_call_us: 4e5 },
+            Effort::Quick => Self { budget: 1 << 20, call_us: 2e3 },
+            Effort::Standard => Self { budget: 1 << 25, call_us: 1e5 },
+            Effort::Thorough => Self { budget: 1 << 27, call_us: 4e5 },
         }
     }
 }
@@ -105,10 +105,10 @@ impl Pass {
         self.start
     }
 
-    /// Whether a function whose first call took so many microseconds is to be called again to be counted.
+    /// Whether a function of which a call takes so many microseconds is to be called again to be counted.
     #[must_use]
-    pub fn has_time_for(&self, first_call_us: f64) -> bool {
-        first_call_us <= self.limits.first_call_us
+    pub fn has_time_for(&self, call_us: f64) -> bool {
+        call_us <= self.limits.call_us
     }
 
     /// Calls the copy once as `call` would call the function, and counts.
