@@ -41,7 +41,8 @@ impl Service {
         let executable = executable()?;
         let mut child = Command::new(&executable)
             .args(["serve", "--listen", "127.0.0.1:0"])
-            .env_remove("RUST_LOG")
+            .env("WEBRUNNER_CONFIG", "/dev/null")
+            .env("WEBRUNNER_LOG_FORMAT", "human")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -57,8 +58,11 @@ impl Service {
                 None => eprintln!("service: {line}"),
             }
         };
-        // A full pipe would stop it; and whatever it has to say from now on matters.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("service: {line}")));
+        // A full pipe would stop it. Its line for each request is part of what a job costs; what is worse matters here.
+        let worse = |line: &String| !line.contains(" INFO ");
+        thread::spawn(move || {
+            lines.map_while(Result::ok).filter(worse).for_each(|line| eprintln!("service: {line}"));
+        });
         service.zygotes = procfs::children(service.supervisor());
         Ok(service)
     }
