@@ -64,6 +64,15 @@ struct Orders {
     drained: mpsc::UnboundedSender<()>,
 }
 
+/// Opens the access log once to fail early; each worker thread, of which there is one, opens its own.
+///
+/// # Errors
+/// [`StartupError::AccessLog`].
+pub fn check_access_log(config: &ServeConfig) -> Result<(), StartupError> {
+    config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
+    Ok(())
+}
+
 /// Serves until a signal says stop, then finishes what was accepted.
 ///
 /// # Errors
@@ -75,8 +84,6 @@ pub async fn serve(
     launched: Launched,
     mut signals: Signals,
 ) -> Result<(), StartupError> {
-    // Opened here once to fail early; each worker thread, of which there is one, opens its own.
-    config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
     let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
     let max_connections = config.max_connections;
     let (stop, reload) = (watch::Sender::new(false), watch::Sender::new(()));

@@ -171,14 +171,13 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// What it said about its failure: one line, after the program's name. The log may have said before that it starts.
+    /// What it said about its failure: one line, after the program's name, and nothing else.
     ///
     /// # Panics
     /// If it said more, or nothing.
     #[must_use]
     pub fn complaint(&self) -> &str {
-        let is_log = |line: &&str| line.contains(" INFO starting ");
-        let mut lines = self.stderr.lines().filter(|line| !is_log(line));
+        let mut lines = self.stderr.lines();
         let line = lines.next().and_then(|line| line.strip_prefix("webrunner: "));
         let line = line.unwrap_or_else(|| panic!("no complaint: {self:?}"));
         assert!(lines.next().is_none() && self.stdout.is_empty(), "more than one line: {self:?}");

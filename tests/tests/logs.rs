@@ -1,7 +1,7 @@
 //! What the service says of itself: one line for each request, in the form its reader wants, with nothing secret in it.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -136,11 +136,24 @@ fn a_terminal_gets_text() {
     if !has("script", "bsdutils") {
         return;
     }
-    // The service ends at once, on a port that is none of its own; what it says before is what counts.
-    let line = format!("WEBRUNNER_CONFIG=/dev/null {program} serve --listen 192.0.2.1:1");
-    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
-    let text = String::from_utf8(output.expect("script").stdout).expect("UTF-8");
-    assert!(text.contains("starting") && !text.contains('{'), "{text}");
+    let line = format!("WEBRUNNER_CONFIG=/dev/null {program} serve --listen 127.0.0.1:0");
+    let mut child = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script");
+    let mut shown = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut text = String::new();
+    // By then it listens to signals, too.
+    while !text.contains("listening") {
+        assert_ne!(shown.read_line(&mut text).expect("text"), 0, "{text}");
+    }
+    // What ctrl-C sends.
+    child.stdin.take().expect("a pipe").write_all(b"\x03").expect("script reads");
+    shown.read_to_string(&mut text).expect("text");
+    child.wait().expect("script ends");
+    assert!(text.contains("SIGINT") && !text.contains('{'), "{text}");
 }
 
 #[test]
@@ -182,7 +195,7 @@ fn the_journal_gets_fields() {
     let journal = UnixDatagram::bind(format!("/proc/{}/root/run/systemd/journal/socket", child.id()));
     let journal = journal.expect("a socket in the namespace");
     journal.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
-    drop(child.stdin.take().map(|mut stdin| std::io::Write::write_all(&mut stdin, b"\n")));
+    drop(child.stdin.take().map(|mut stdin| stdin.write_all(b"\n")));
     let mut entry = vec![0; 65536];
     // The first datagram only finds out whether there is a journal.
     let length = journal.recv(&mut entry).and_then(|_| journal.recv(&mut entry));

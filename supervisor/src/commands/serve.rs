@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::rt::System;
+use actix_web::rt::{self, System};
 
 use super::Failure;
 use crate::config::ServeConfig;
@@ -16,7 +16,8 @@ use crate::{cores, descriptors, listener, operators, startup, telemetry};
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
     let mut config = ServeConfig::new(settings)?;
-    telemetry::init(&settings.values).map_err(|error| Failure::of(&error))?;
+    // Dropped last, so that what the log has yet to write is written.
+    let log = telemetry::init(&settings.values).map_err(|error| Failure::of(&error))?;
     // Before any thread is started, so that all of them stay off the cores jobs run on.
     let shared = !cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
     let live = Arc::new(Live::load(config.files.clone()).map_err(|error| Failure::of(&error))?);
@@ -28,11 +29,16 @@ pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
     let limit = descriptors::raise_limit();
     config.max_connections = descriptors::connections(config.max_connections, operated, cores, limit)
         .map_err(|error| Failure::of(&error))?;
+    startup::check_access_log(&config).map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
+    // Not before: a start that fails says that alone.
+    log.begin().map_err(|error| Failure::of(&error))?;
     warn_of_doubts(launched.facts(), host::missing_hardware_counters(), shared);
     System::new().block_on(async {
         let signals = Signals::listen()
             .map_err(|error| Failure::Other(format!("cannot listen for signals: {error}")))?;
+        // On this thread, where it keeps no request waiting.
+        rt::spawn(log.write_waiting());
         startup::serve(listeners, config, live, launched, signals).await.map_err(|error| Failure::of(&error))
     })
 }

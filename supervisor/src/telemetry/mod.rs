@@ -3,21 +3,28 @@
 //! People read text on a terminal, programs read JSON, the journal takes fields. None of them ever holds a body, a query
 //! or a header of a client's. A log that cannot be opened or written stops the start; later on a line that cannot be
 //! written is lost, because a full disk must not stop the service.
+//!
+//! # Layout
+//!
+//! - `request`: the line for each request; `access`: the same for the access log.
+//! - `json`: the form for programs. `lines`: when and where lines are written.
 
 mod access;
+mod json;
+mod lines;
 mod request;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
 
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 pub use self::access::{Access, AccessLog};
+use self::json::Json;
+use self::lines::Lines;
 pub use self::request::{Job, RequestLine};
 use crate::settings::{LogFormat, Values};
 use crate::systemd;
@@ -49,33 +56,62 @@ pub enum LogError {
     Journal(#[source] io::Error),
 }
 
+/// The log in force. What waits to be written is written when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Log {
+    lines: Lines,
+    /// The file, if there is one.
+    path: Option<PathBuf>,
+}
+
 /// Sends what the program has to say where the settings want it.
 ///
 /// # Errors
-/// If that place cannot be used.
-pub fn init(values: &Values) -> Result<(), LogError> {
-    let failure: Failure = Arc::default();
-    let layer = match &values.error_log {
-        Some(path) => {
-            let file = append(path).map_err(|source| LogError::Open { path: path.clone(), source })?;
-            let to_journal = values.log_format == LogFormat::Journal;
-            if to_journal { journal()? } else { to_file(file, values.log_format, &failure) }
+/// If that place cannot be opened.
+pub fn init(values: &Values) -> Result<Log, LogError> {
+    let path = values.error_log.clone();
+    let open = |path: &PathBuf| append(path).map_err(|source| LogError::Open { path: path.clone(), source });
+    let lines = Lines::to(path.as_ref().map(open).transpose()?);
+    let layer = match (values.log_format, &path) {
+        (LogFormat::Journal, _) => journal()?,
+        (format, Some(_)) => to_lines(format == LogFormat::Human, false, &lines),
+        // What goes to standard error reaches the journal as well, only without fields.
+        (LogFormat::Auto, None) if systemd::logs_to_journal() => {
+            journal().unwrap_or_else(|_| to_stderr(LogFormat::Auto, &lines))
         }
-        None => match (values.log_format, systemd::logs_to_journal()) {
-            (LogFormat::Journal, _) => journal()?,
-            // What goes to standard error reaches the journal as well, only without fields.
-            (LogFormat::Auto, true) => journal().unwrap_or_else(|_| to_stderr(LogFormat::Auto)),
-            (format, _) => to_stderr(format),
-        },
+        (format, None) => to_stderr(format, &lines),
     };
     // actix tells of each thread it starts, which is of no use to an operator, and at length of each client that speaks no
     // HTTP, who could fill a disk with that.
     let filter = EnvFilter::new(format!("actix_server=warn,actix_http=off,{}", values.log_filter));
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
-    match (&values.error_log, failure.get()) {
-        (Some(path), Some(kind)) => Err(LogError::Write { path: path.clone(), source: (*kind).into() }),
-        _ => Ok(()),
+    tracing_subscriber::registry().with(layer).with(filter).init();
+    Ok(Log { lines, path })
+}
+
+impl Log {
+    /// Says that the service starts.
+    ///
+    /// # Errors
+    /// If the log's file cannot be written. Of standard error that is not asked: there may be nobody to read it.
+    pub fn begin(&self) -> Result<(), LogError> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
+        match (&self.path, self.lines.failure()) {
+            (Some(path), Some(kind)) => Err(LogError::Write { path: path.clone(), source: kind.into() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What writes the lines of requests, for ever, to be run beside the requests. Without it each is written at once.
+    pub fn write_waiting(&self) -> impl Future<Output = ()> + Send + 'static {
+        let lines = self.lines.clone();
+        async move { lines.write_waiting().await }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.lines.flush();
     }
 }
 
@@ -95,41 +131,19 @@ fn journal() -> Result<Boxed, LogError> {
     Ok(layer.with_field_prefix(prefix).with_syslog_identifier("webrunner".to_owned()).boxed())
 }
 
-fn to_stderr(format: LogFormat) -> Boxed {
+fn to_stderr(format: LogFormat, lines: &Lines) -> Boxed {
     let is_terminal = io::stderr().is_terminal();
-    lines(format == LogFormat::Human || (format == LogFormat::Auto && is_terminal), is_terminal, io::stderr)
-}
-
-fn to_file(file: File, format: LogFormat, failure: &Failure) -> Boxed {
-    lines(format == LogFormat::Human, false, Mutex::new(LogFile { file, failure: Arc::clone(failure) }))
+    to_lines(format == LogFormat::Human || (format == LogFormat::Auto && is_terminal), is_terminal, lines)
 }
 
 /// Lines of text or of JSON. Their own errors are not reported: tracing would do so on standard error, and panic where
 /// that cannot be written either.
-fn lines(human: bool, colours: bool, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Boxed {
-    let layer = fmt::layer().with_target(false).log_internal_errors(false).with_writer(writer);
-    if human { layer.with_ansi(colours).boxed() } else { layer.json().flatten_event(true).boxed() }
-}
-
-/// The first error of a write, if there was one.
-type Failure = Arc<OnceLock<io::ErrorKind>>;
-
-/// A log file that remembers whether it could be written.
-struct LogFile {
-    file: File,
-    failure: Failure,
-}
-
-impl Write for LogFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes).inspect_err(|error| {
-            let _ = self.failure.set(error.kind());
-        })
+fn to_lines(human: bool, colours: bool, lines: &Lines) -> Boxed {
+    if !human {
+        return Json::to(lines.clone()).boxed();
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    let layer = fmt::layer().with_target(false).log_internal_errors(false).with_writer(lines.clone());
+    layer.with_ansi(colours).boxed()
 }
 
 fn append(path: &Path) -> io::Result<File> {

@@ -41,16 +41,19 @@ pub struct Job<'a> {
     pub times: Option<(Duration, Duration)>,
 }
 
+/// Target of the line, by which a filter can leave it out.
+pub(super) const TARGET: &str = "request";
+
 /// Longest path written, in bytes.
 const MAX_PATH: usize = 256;
 
 impl RequestLine<'_> {
-    /// Writes the line. Its target is `request`, so that a filter can leave it out.
+    /// Writes the line.
     pub fn write(&self) {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let times = self.job.and_then(|job| job.times);
         tracing::info!(
-            target: "request",
+            target: TARGET,
             id = self.id,
             trace_id = self.trace.map(|trace| tracing::field::display(trace.trace_id())),
             span_id = self.trace.map(|trace| tracing::field::display(trace.span_id())),
