@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
@@ -72,11 +72,11 @@ struct Ids<'a> {
 }
 
 fn client_id(request: &ServiceRequest) -> Option<RequestId> {
-    RequestId::from_client(request.headers().get(request_id::HEADER)?.as_bytes())
+    RequestId::from_client(request.headers().get(&request_id::HEADER)?.as_bytes())
 }
 
 fn client_trace(request: &ServiceRequest) -> Option<TraceContext> {
-    let mut headers = request.headers().get_all(trace_context::HEADER);
+    let mut headers = request.headers().get_all(&trace_context::HEADER);
     let only = headers.next()?;
     if headers.next().is_some() { None } else { TraceContext::from_client(only.as_bytes()) }
 }
@@ -115,10 +115,10 @@ fn add_headers(headers: &mut HeaderMap, id: &RequestId, trace: Option<&TraceCont
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     // An id is visible ASCII, which every header may hold.
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(HeaderName::from_static(request_id::HEADER), id);
+        headers.insert(request_id::HEADER.clone(), id);
     }
     if let Some(Ok(trace)) = trace.map(|trace| HeaderValue::try_from(trace.header())) {
-        headers.insert(HeaderName::from_static(trace_context::HEADER), trace);
+        headers.insert(trace_context::HEADER.clone(), trace);
     }
 }
 

@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
+use actix_web::http::header::HeaderName;
+
 /// Name of the header that carries it both ways.
-pub const HEADER: &str = "x-request-id";
+pub static HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id taken from a client, in bytes.
 const MAX_BYTES: usize = 64;

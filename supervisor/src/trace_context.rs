@@ -3,10 +3,12 @@
 //! A header that is not exactly what the recommendation (level 1) says is no trace, and is neither repeated nor logged.
 //! What comes through is hexadecimal digits and nothing else.
 
+use actix_web::http::header::HeaderName;
+
 use crate::request_id::RequestId;
 
 /// Name of the header that carries it both ways.
-pub const HEADER: &str = "traceparent";
+pub static HEADER: HeaderName = HeaderName::from_static("traceparent");
 
 /// Bytes of the header in version 00: `00-` trace `-` parent `-` flags.
 const LENGTH: usize = 55;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
@@ -21,10 +21,10 @@ use crate::request_id::RequestId;
 use crate::service::Service;
 
 /// Whether the function computes what it should, for formats that have no place for it.
-const CORRECTNESS: &str = "X-Correctness";
+static CORRECTNESS: HeaderName = HeaderName::from_static("x-correctness");
 
 /// Whether what the worker says can be true, likewise.
-const INTEGRITY: &str = "X-Integrity";
+static INTEGRITY: HeaderName = HeaderName::from_static("x-integrity");
 
 /// Measures the object in the body. A client that leaves drops this future, which cancels its job.
 ///
@@ -97,12 +97,13 @@ async fn measure(
 
 fn answer(report: &Report<'_>, format: Format, tally: &RunTally<'_>) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
-    response.insert_header((CONTENT_TYPE, format.content_type()));
-    response.insert_header((CACHE_CONTROL, "no-store"));
+    let word = HeaderValue::from_static;
+    response.insert_header((CONTENT_TYPE, word(format.content_type())));
+    response.insert_header((CACHE_CONTROL, word("no-store")));
     let truth = report.truth();
     tally.judged(&truth);
-    response.insert_header((CORRECTNESS, truth.correctness.name()));
-    response.insert_header((INTEGRITY, truth.integrity.name()));
+    response.insert_header((CORRECTNESS.clone(), word(truth.correctness.name())));
+    response.insert_header((INTEGRITY.clone(), word(truth.integrity.name())));
     let body = match format {
         Format::Text => render::text(report).into_bytes(),
         Format::Csv => render::csv(report).into_bytes(),

@@ -94,6 +94,9 @@ pub fn configure_clients(app: &mut web::ServiceConfig) {
     // A path that cannot be decoded names nothing.
     let paths = web::PathConfig::default().error_handler(|_, request| no_such_path(request).into());
     app.app_data(paths)
+        // Paths are tried in order and patterns cost the most of it, so what is asked for most comes first. It is none of
+        // the paths behind it, and what the guard leaves finds the same resource in its place at the end.
+        .service(run().guard(guard::fn_guard(names_machine)))
         .service(get("/kernels", kernels::list))
         .service(get("/kernels/{name}", kernels::one))
         .service(get("/machine", machine::describe))
@@ -104,8 +107,20 @@ pub fn configure_clients(app: &mut web::ServiceConfig) {
         .service(get("/problems", problems::list))
         .service(get("/problems/{slug}", problems::one))
         .service(get("/{machine}/monitor", monitor::monitor))
-        .service(resource("/{machine}/run").route(web::post().to(jobs::run)).default_service(refuse("POST")))
+        .service(run())
         .default_service(web::to(not_found));
+}
+
+/// The resource that takes jobs.
+fn run() -> Resource {
+    resource("/{machine}/run").route(web::post().to(jobs::run)).default_service(refuse("POST"))
+}
+
+/// Whether the first segment, as it was written, is no path of this service.
+fn names_machine(request: &guard::GuardContext<'_>) -> bool {
+    let path = request.head().uri.path();
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    !first.contains('%') && !RESERVED.contains(&first)
 }
 
 /// A resource that answers GET, and HEAD with the same headers.
