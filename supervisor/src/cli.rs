@@ -118,6 +118,7 @@ pub fn definition() -> clap::Command {
         ("run", Program::Run),
         ("doctor", Program::Run),
         ("kernels", Program::Kernels),
+        ("self-check", Program::SelfCheck),
     ];
     let note = "Each setting's flag can stand in the configuration file too, without its hyphens, or in the environment, as \
                 WEBRUNNER_ and its name in capitals. Flags go over the environment, and that over the file.";

@@ -30,6 +30,19 @@ pub struct Url {
 #[error("expected a URL such as http://127.0.0.1:8081; https is not spoken")]
 pub struct UrlError;
 
+/// What is asked.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Method.
+    pub method: &'a str,
+    /// Path behind the URL's own, and query.
+    pub target: &'a str,
+    /// Token to send, if any; never shown.
+    pub token: Option<&'a str>,
+    /// Body.
+    pub body: &'a [u8],
+}
+
 /// An answer: its status and body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -71,17 +84,20 @@ impl Url {
         })
     }
 
-    /// Sends one request for `target`, which is added to this URL's path, and takes the answer; all within `limit`,
-    /// but for the look-up of a name, which the system's resolver bounds.
+    /// Sends one request and takes the answer; all within `limit`, but for the look-up of a name, which the system's
+    /// resolver bounds.
     ///
     /// # Errors
     /// The socket's error, or `InvalidData` for what is no HTTP answer.
-    pub fn send(&self, method: &str, target: &str, body: &[u8], limit: Duration) -> io::Result<Answer> {
+    pub fn send(&self, request: &Request<'_>, limit: Duration) -> io::Result<Answer> {
+        let Request { method, target, token, body } = *request;
         let deadline = Instant::now() + limit;
+        let authorization =
+            token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let mut stream = self.connect(deadline)?;
         let head = format!(
             "{method} {}{target} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/octet-stream\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n",
+             {authorization}Content-Length: {}\r\nConnection: close\r\n\r\n",
             self.path,
             self.authority,
             body.len()

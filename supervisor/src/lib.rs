@@ -18,7 +18,7 @@
 //!   has come.
 //! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
 //! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
-//! - [`self_check`], [`http_client`]: whether answers are right, asked from inside and from outside.
+//! - [`self_check`], [`http_client`], [`token_file`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -61,6 +61,7 @@ pub mod startup;
 pub mod summary;
 pub mod systemd;
 pub mod telemetry;
+pub mod token_file;
 pub mod tokens;
 pub mod trace_context;
 pub mod upkeep;

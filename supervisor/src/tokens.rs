@@ -23,10 +23,10 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_NAME_BYTES: usize = 64;
 
 /// Fewest bytes a request's token may have: 128 bits in base 64.
-const MIN_TOKEN_BYTES: usize = 22;
+pub(crate) const MIN_TOKEN_BYTES: usize = 22;
 
 /// Most bytes of a request's token that are hashed.
-const MAX_TOKEN_BYTES: usize = 512;
+pub(crate) const MAX_TOKEN_BYTES: usize = 512;
 
 /// Clients that may post jobs; at least one.
 #[derive(Clone)]

@@ -1,11 +1,13 @@
 //! Whether the service is well: what it says itself, and what a check from outside says.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use rustix::process::Signal;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use webrunner_tests::http::Connection;
 use webrunner_tests::service::{Ended, Launch, Service, kill};
 use webrunner_tests::{jobs, wait};
@@ -91,6 +93,37 @@ fn a_service_that_is_well_passes_from_outside() {
     }
     let runs = service.metrics();
     assert_eq!(runs.value(r#"webrunner_runs_total{kernel="blis.sdot",outcome="ok"}"#), 2.0);
+}
+
+#[test]
+fn a_check_can_bring_a_token_that_is_on_no_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (token, stranger) =
+        ("check-0123456789abcdef0123456789abcdef", "other-0123456789abcdef0123456789abcdef");
+    let digest: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(path("tokens"), format!("check:{digest}\n")).expect("a file");
+    fs::write(path("token"), format!("{token}\n")).expect("a file");
+    fs::write(path("stranger"), stranger).expect("a file");
+    fs::write(path("none"), "two words\n").expect("a file");
+    let service = Service::with_flags(["--tokens", &path("tokens")]);
+    let url = format!("http://{}", service.address());
+    let check = || Launch::command(["self-check", &url, "--timeout", "30"]);
+    let given = |name: &str| {
+        let file = path(name);
+        Launch::command(["self-check", &url, "--timeout", "30", "--token-file", &file]).run()
+    };
+    assert_eq!(check().with_variable("WEBRUNNER_TOKEN_FILE", &path("token")).run().code, Some(0));
+    assert_eq!(given("token").code, Some(0));
+    for (ended, said) in [
+        (check().run(), "was not measured: status 401: "),
+        (given("stranger"), "was not measured: status 401: "),
+        (given("none"), "holds no token: one line of 22 to 512 visible characters"),
+        (given("missing"), "cannot read the token in "),
+    ] {
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.complaint().contains(said) && !ended.stderr.contains(stranger), "{ended:?}");
+    }
 }
 
 #[test]

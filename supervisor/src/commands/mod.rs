@@ -77,7 +77,7 @@ fn dispatch(parsed: Option<(Command, Flags)>) -> Result<(), Failure> {
         Command::Serve => serve::serve(&settings),
         Command::Run(args) => run::run(&args, &settings),
         Command::Kernels => kernels::kernels(&settings),
-        Command::SelfCheck(args) => self_check::self_check(&args),
+        Command::SelfCheck(args) => self_check::self_check(&args, &settings),
         Command::Doctor(args) => doctor::doctor(&args, &settings),
         Command::Config => config::config(&settings),
         Command::Generate(_) => Ok(()),

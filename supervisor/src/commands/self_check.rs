@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use super::Failure;
 use crate::cli::SelfCheckArgs;
-use crate::http_client::{Answer, Url};
+use crate::http_client::{Answer, Request, Url};
 use crate::self_check::{OBJECT, Probe, QUERY};
+use crate::settings::Settings;
+use crate::token_file::Token;
 
 /// Machine named where the URL names none.
 const MACHINE: &str = "/self-check";
@@ -20,7 +22,7 @@ const MACHINE: &str = "/self-check";
 const MAX_ECHO: usize = 300;
 
 /// Checks the service.
-pub(super) fn self_check(args: &SelfCheckArgs) -> Result<(), Failure> {
+pub(super) fn self_check(args: &SelfCheckArgs, settings: &Settings) -> Result<(), Failure> {
     let mut url =
         Url::parse(&args.url).map_err(|error| Failure::Usage(format!("{error}, got `{}`", args.url)))?;
     if url.path.is_empty() {
@@ -29,18 +31,20 @@ pub(super) fn self_check(args: &SelfCheckArgs) -> Result<(), Failure> {
     if args.timeout == 0 {
         return Err(Failure::Usage("--timeout takes 1 or more seconds, got 0".into()));
     }
+    let token = settings.values.token_file.as_deref().map(Token::load).transpose();
+    let token = token.map_err(|error| Failure::of(&error))?;
     let begun = Instant::now();
-    check(&url, begun + Duration::from_secs(args.timeout.into()))
+    check(&url, token.as_ref().map(Token::as_str), begun + Duration::from_secs(args.timeout.into()))
         .map_err(|reason| Failure::Other(format!("{url}: {reason}")))?;
     println!("{url}: ready, and its answer is right ({} ms)", begun.elapsed().as_millis());
     Ok(())
 }
 
-fn check(url: &Url, deadline: Instant) -> Result<(), String> {
+fn check(url: &Url, token: Option<&str>, deadline: Instant) -> Result<(), String> {
     let probe = Probe::new().map_err(|problem| problem.to_string())?;
     let send = |method: &str, target: &str, body: &[u8]| {
         let left = deadline.saturating_duration_since(Instant::now());
-        url.send(method, target, body, left).map_err(|error| trouble(&error))
+        url.send(&Request { method, target, token, body }, left).map_err(|error| trouble(&error))
     };
     let monitor = send("GET", "/monitor", &[])?;
     if monitor.status != 200 {

@@ -68,6 +68,8 @@ pub enum Program {
     Run,
     /// `webrunner kernels`.
     Kernels,
+    /// `webrunner self-check`.
+    SelfCheck,
 }
 
 /// Where a value came from, the weakest first.

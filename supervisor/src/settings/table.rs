@@ -19,6 +19,7 @@ pub struct Values {
     pub queue_size: usize,
     pub max_connections: usize,
     pub tokens: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
     pub zygote_jobs: u32,
     pub rate_limit: Option<NonZeroU32>,
     pub metrics_listen: Option<SocketAddr>,
@@ -57,6 +58,7 @@ impl std::default::Default for Values {
             queue_size: 0,
             max_connections: 0,
             tokens: None,
+            token_file: None,
             zygote_jobs: 0,
             rate_limit: None,
             metrics_listen: None,
@@ -80,6 +82,7 @@ impl std::default::Default for Values {
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:8081";
 
 const SERVE: &[Program] = &[Program::Serve];
+const SELF_CHECK: &[Program] = &[Program::SelfCheck];
 const JOBS: &[Program] = &[Program::Serve, Program::Run];
 const ALL_PROGRAMS: &[Program] = &[Program::Serve, Program::Run, Program::Kernels];
 
@@ -130,6 +133,15 @@ pub static ALL: &[Setting] = &[
         help: "File of those who may post jobs, a line NAME:SHA-256 for each token",
         used_by: SERVE,
         set: |values, text| parse::path(text).map(|path| values.tokens = Some(path)),
+    },
+    Setting {
+        name: "token-file",
+        short: None,
+        placeholder: "FILE",
+        default: Default::Means("no token is sent"),
+        help: "File that holds the token which self-check sends",
+        used_by: SELF_CHECK,
+        set: |values, text| parse::path(text).map(|path| values.token_file = Some(path)),
     },
     Setting {
         name: "zygote-jobs",
