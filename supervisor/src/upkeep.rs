@@ -49,7 +49,10 @@ pub async fn reload_when_told(service: Data<Service>, mut told: watch::Receiver<
         systemd::reloading();
         let live = Arc::clone(&service.live);
         match web::block(move || live.reload()).await {
-            Ok(Ok(())) => tracing::info!("SIGHUP: done"),
+            Ok(Ok(())) => {
+                service.metrics.follow(&service.live.state().catalogue);
+                tracing::info!("SIGHUP: done");
+            }
             Ok(Err(error)) => tracing::error!(
                 error = &error as &dyn Error,
                 "SIGHUP: a file cannot be taken; everything stays as it was"

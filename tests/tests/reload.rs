@@ -1,5 +1,6 @@
 //! SIGHUP: kernels are read again while jobs run, and what cannot be taken changes nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -45,6 +46,31 @@ fn a_kernel_that_is_new_or_changed_counts_from_then_on() {
     reload(&service);
     assert_eq!((returned("one"), returned("two")), (16.into(), 24.into()));
     assert!(service.get("/kernels").text().contains("\"two\""));
+}
+
+#[test]
+fn metrics_know_the_kernels_that_were_read_last() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_kernel(folder.path(), "one", 1);
+    let service = serve(folder.path());
+    let run =
+        |kernel: &str| service.post("good/chain_loop.o", &format!("kernel={kernel}&_effort=quick")).status;
+    let runs = || {
+        let text = service.get("/metrics").text().to_owned();
+        let own = |line: &&str| line.starts_with("webrunner_run") && line.contains("kernel=");
+        let kernels = text
+            .lines()
+            .filter(own)
+            .filter_map(|line| line.split('"').find(|word| ["one", "two", "other"].contains(word)));
+        kernels.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(run("one"), 200);
+    assert_eq!(runs(), BTreeSet::from(["one".to_owned()]));
+    fs::remove_file(folder.path().join("one.xml")).expect("a file");
+    write_kernel(folder.path(), "two", 2);
+    reload(&service);
+    assert_eq!((run("one"), run("two")), (404, 200));
+    assert_eq!(runs(), BTreeSet::from(["other".to_owned(), "two".to_owned()]));
 }
 
 #[test]

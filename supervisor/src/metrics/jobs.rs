@@ -37,7 +37,7 @@ const OBJECT_BYTES: Doubling = Doubling { from: 256.0, count: 13 };
 pub struct JobMetrics {
     runs: IntCounterVec,
     durations: HistogramVec,
-    kernels: HashMap<String, KernelMetrics>,
+    kernels: RefCell<HashMap<String, KernelMetrics>>,
     no_kernel: KernelMetrics,
     phases: PhaseMetrics,
     object_bytes: Histogram,
@@ -111,7 +111,7 @@ impl JobMetrics {
                 LATENCY,
                 &["kernel"],
             ),
-            kernels: kernels.map(|name| (name, KernelMetrics::default())).collect(),
+            kernels: RefCell::new(kernels.map(|name| (name, KernelMetrics::default())).collect()),
             no_kernel: KernelMetrics::default(),
             phases: PhaseMetrics::new(families),
             object_bytes: families.histogram("object_size_bytes", "Size of objects posted.", OBJECT_BYTES),
@@ -138,19 +138,42 @@ impl JobMetrics {
         RunTally { jobs: self, kernel: NO_KERNEL, finished: false }
     }
 
-    fn of(&self, kernel: &str) -> (&str, &KernelMetrics) {
-        self.kernels.get_key_value(kernel).map_or((NO_KERNEL, &self.no_kernel), |(name, of)| (name, of))
+    /// Knows these kernels from now on, and no others: the series of those that are gone go too.
+    pub fn follow(&self, kernels: impl Iterator<Item = String>) {
+        let mut known = self.kernels.borrow_mut();
+        let mut gone = std::mem::take(&mut *known);
+        known.extend(kernels.map(|name| {
+            let series = gone.remove(&name).unwrap_or_default();
+            (name, series)
+        }));
+        for (name, series) in gone {
+            for (outcome, _) in series.outcomes.0.take() {
+                // A series that is not there is as good as one that was removed.
+                let _ = self.runs.remove_label_values(&[&name, outcome]);
+            }
+            let _ = self.durations.remove_label_values(&[&name]);
+        }
+    }
+
+    /// Gives `count` the label and the series of a kernel.
+    fn with(&self, kernel: &str, count: impl FnOnce(&str, &KernelMetrics)) {
+        match self.kernels.borrow().get_key_value(kernel) {
+            Some((name, series)) => count(name, series),
+            None => count(NO_KERNEL, &self.no_kernel),
+        }
     }
 
     fn ended(&self, kernel: &str, outcome: &'static str) {
-        let (kernel, of) = self.of(kernel);
-        of.outcomes.count(outcome, |outcome| self.runs.with_label_values(&[kernel, outcome]));
+        self.with(kernel, |kernel, series| {
+            series.outcomes.count(outcome, |outcome| self.runs.with_label_values(&[kernel, outcome]));
+        });
     }
 
     fn ran(&self, kernel: &str, finished: &Finished) {
-        let (kernel, of) = self.of(kernel);
-        let duration = of.duration.get_or_init(|| self.durations.with_label_values(&[kernel]));
-        duration.observe((finished.queued + finished.ran).as_secs_f64());
+        self.with(kernel, |kernel, series| {
+            let duration = series.duration.get_or_init(|| self.durations.with_label_values(&[kernel]));
+            duration.observe((finished.queued + finished.ran).as_secs_f64());
+        });
         self.phases.queue.observe(finished.queued.as_secs_f64());
         match &finished.end {
             End::Measured(measurement) => self.measured(measurement, finished.ran),
@@ -286,6 +309,29 @@ mod tests {
         assert_eq!(runs(&metrics, "blis.sdot", "ok"), 1);
         assert_eq!(runs(&metrics, "other", "ok"), 1);
         assert_eq!(runs(&metrics, "other", "cancelled"), 1);
+    }
+
+    #[test]
+    fn series_follow_the_kernels_there_are() {
+        let registry = Registry::new();
+        let metrics = JobMetrics::new(&Families(&registry), ["a", "b"].map(str::to_owned).into_iter());
+        let ok = |kernel| {
+            let mut tally = metrics.begin();
+            tally.of_kernel(kernel);
+            tally.finish("ok");
+        };
+        ["a", "b"].into_iter().for_each(ok);
+        metrics.follow(["b", "c"].map(str::to_owned).into_iter());
+        ["a", "b", "c"].into_iter().for_each(ok);
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name().ends_with("runs_total")).unwrap();
+        let mut series: Vec<_> = family
+            .get_metric()
+            .iter()
+            .map(|series| (series.get_label()[0].value().to_owned(), series.get_counter().get_value()))
+            .collect();
+        series.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(series, [("b".to_owned(), 2.0), ("c".to_owned(), 1.0), ("other".to_owned(), 1.0)]);
     }
 
     #[test]

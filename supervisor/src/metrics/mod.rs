@@ -90,14 +90,18 @@ impl Metrics {
     pub fn new(machine: &Machine, catalogue: &Catalogue) -> Self {
         let registry = Registry::new();
         let families = Families(&registry);
-        let kernels = catalogue.iter().map(|kernel| kernel.full_name().to_owned());
-        let (http, jobs) = (HttpMetrics::new(&families), JobMetrics::new(&families, kernels));
+        let (http, jobs) = (HttpMetrics::new(&families), JobMetrics::new(&families, names(catalogue)));
         let pool = Rc::new(PoolMetrics::new(&families));
         let self_checks = SelfCheckMetrics::new(&families);
         let ready = families.gauge("ready", "1 while the service calls itself ready.");
         describe_build(&families, machine);
         registry.register(Box::new(ProcessCollector::for_self())).expect("the names are not taken");
         Self { http, jobs, pool, self_checks, ready, registry }
+    }
+
+    /// Labels runs by the kernels of this catalogue from now on.
+    pub fn follow(&self, catalogue: &Catalogue) {
+        self.jobs.follow(names(catalogue));
     }
 
     /// Everything, as text.
@@ -111,6 +115,10 @@ impl Metrics {
         }
         text
     }
+}
+
+fn names(catalogue: &Catalogue) -> impl Iterator<Item = String> {
+    catalogue.iter().map(|kernel| kernel.full_name().to_owned())
 }
 
 impl SelfCheckMetrics {
