@@ -124,7 +124,8 @@ fn job_cores(list: Option<&str>) -> Result<(Vec<CoreId>, Vec<CoreId>), CoresErro
 fn worker(settings: &Settings) -> Result<PathBuf, ConfigError> {
     match &settings.values.worker {
         None => Ok(find_executable()?),
-        Some(path) if path.is_file() => Ok(path.clone()),
+        // Zygotes are started elsewhere.
+        Some(path) if path.is_file() => Ok(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         Some(path) => Err(ConfigError::Worker { label: settings.label("worker"), path: path.clone() }),
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 
 use webrunner_tests::executables;
+use webrunner_tests::jobs::good_job_is_right;
 use webrunner_tests::service::{Ended, Launch};
 
 /// Starts a service that is to fail with this exit code.
@@ -83,6 +84,14 @@ fn a_file_that_cannot_be_executed_is_named() {
     let path = file.path().to_string_lossy().into_owned();
     let ended = fails(1, &["--worker", &path]);
     assert!(ended.complaint().starts_with(&format!("cannot start {path}: ")), "{ended:?}");
+}
+
+#[test]
+fn a_worker_executable_is_sought_where_the_service_was_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    executables::copy(&executables::get().worker, folder.path());
+    let service = Launch::serve(["--worker", "./webrunner-worker"]).within(folder.path()).start();
+    good_job_is_right(&service);
 }
 
 #[test]
