@@ -4,11 +4,13 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use webrunner_tests::http::{Answer, Connection, Request};
 use webrunner_tests::jobs;
 use webrunner_tests::service::{Launch, Service};
+use webrunner_tests::wait;
 
 const FARM: &str = "farm-0123456789abcdef0123456789abcdef";
 const PAGE: &str = "page-0123456789abcdef0123456789abcdef";
@@ -122,6 +124,25 @@ fn each_token_has_a_rate_of_its_own_and_so_have_those_who_guess() {
     }
     let guesses = burst(&format!("Bearer {}", "x".repeat(32)));
     assert!(guesses[0] == 401 && guesses.contains(&429), "{guesses:?}");
+}
+
+#[test]
+fn tokens_that_are_read_again_count_from_then_on_and_no_job_is_dropped() {
+    let (_folder, path) = file();
+    let service = Service::with_flags(["--tokens", &path]);
+    let status = |token: &str| post(&service, &[&format!("Bearer {token}")]).status;
+    let mut job = Connection::open(service.address());
+    let query = "kernel=playground&iterations=300000000&_effort=quick";
+    let request = jobs::request("peachpy/spin_peachpy.o", query);
+    job.send(&request.header("Authorization", &format!("Bearer {FARM}")).bytes());
+    wait::until("the job runs", || service.readiness()["running"] == 1);
+    let new = "new-0123456789abcdef0123456789abcdef0";
+    write(Path::new(&path), &format!("page:{}\nnew:{}\n", digest(PAGE), digest(new)), 0o600);
+    assert_eq!((status(FARM), status(new)), (200, 401), "the file is not looked at unasked");
+    service.signal(Signal::HUP);
+    wait::until("the file was read", || service.log().contains("SIGHUP: "));
+    assert_eq!((status(FARM), status(new), status(PAGE)), (401, 200, 200));
+    assert_eq!(job.receive().status, 200, "its token was good when it came");
 }
 
 #[test]
