@@ -36,7 +36,7 @@ readme:
 serve *flags: build
     target/x86_64-unknown-linux-gnu/release/webrunner serve {{flags}}
 
-# Measure the service against what this machine can do at all, in 90 s; `just bench quick` in 20 s.
+# Measure the service against what this machine can do at all, in 150 s; `just bench quick` in 40 s.
 bench *words: build
     cargo bench -p webrunner-tests --bench service -- {{words}}
 

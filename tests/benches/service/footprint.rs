@@ -38,9 +38,9 @@ impl Footprint {
     }
 }
 
-/// Prints the two side by side.
-pub(crate) fn print(before: &Footprint, after: &Footprint) {
-    let mut table = Table::new(&["while no job runs", "warmed up", "after the run"]);
+/// Prints the two side by side; between them lie so many jobs.
+pub(crate) fn print(before: &Footprint, after: &Footprint, jobs: u64) {
+    let mut table = Table::new(&["while no job runs", "warmed up", &format!("after {jobs} jobs")]);
     let mut add = |name: &str, of: &dyn Fn(&Footprint) -> Option<String>| {
         let cell = |side| of(side).unwrap_or_else(|| "not readable".into());
         table.row([name.to_owned(), cell(before), cell(after)]);

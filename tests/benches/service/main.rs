@@ -18,6 +18,7 @@ mod quantiles;
 mod ratios;
 mod service;
 mod table;
+mod variants;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -27,13 +28,14 @@ use answer::Expected;
 use floor::Floor;
 use footprint::Footprint;
 use jobs::Run;
+use load::Load;
 use service::Service;
 
-/// Numbers of clients that quick jobs are measured with.
-const QUICK_CLIENTS: [usize; 4] = [1, 2, 8, 32];
+/// Numbers of clients that quick jobs are measured with: from an empty line to one as full as it may be.
+const QUICK_CLIENTS: [usize; 5] = [1, 2, 8, 32, 64];
 
 /// Numbers of clients that standard jobs are measured with.
-const STANDARD_CLIENTS: [usize; 2] = [1, 2];
+const STANDARD_CLIENTS: [usize; 4] = [1, 2, 8, 32];
 
 /// A short loop of additions, and the job most figures are about.
 const SPIN: &[u8] = include_bytes!("../../objects/peachpy/spin_peachpy.o");
@@ -49,10 +51,13 @@ struct Times {
     standard: Duration,
     phase: Duration,
     idle: Duration,
+    variant: Duration,
+    /// Jobs after which memory is looked at.
+    jobs: u64,
 }
 
 impl Times {
-    /// About 70 s together, or about 15.
+    /// About 100 s together, or about 25.
     fn new(short: bool) -> Self {
         let seconds = Duration::from_secs_f64;
         if short {
@@ -62,6 +67,8 @@ impl Times {
                 standard: seconds(1.5),
                 phase: seconds(0.1),
                 idle: seconds(2.0),
+                variant: seconds(0.7),
+                jobs: 0,
             }
         } else {
             Self {
@@ -70,6 +77,8 @@ impl Times {
                 standard: seconds(7.0),
                 phase: seconds(0.7),
                 idle: seconds(10.0),
+                variant: seconds(2.0),
+                jobs: 100_000,
             }
         }
     }
@@ -118,24 +127,48 @@ fn bench(times: &Times) -> Result<u64, Box<dyn Error>> {
     jobs::print_rates(&runs);
     jobs::print_costs(&runs);
     let wrong_phases = phases::run(&service, SPIN, DOT, times.phase);
+    let asked = runs.iter().filter(|run| run.name != jobs::ROUTE).map(|run| run.outcome.right).sum();
+    let (jobs, wrong_more) = run_more(&service, asked, times.jobs);
     service.settle();
-    footprint::print(&before, &Footprint::of(&service));
+    footprint::print(&before, &Footprint::of(&service), jobs);
     idle::run(&service, times.idle);
 
-    let wrong = wrong_warm + wrong_phases + runs.iter().map(|run| run.outcome.wrong).sum::<u64>();
+    let wrong_runs = runs.iter().map(|run| run.outcome.wrong).sum::<u64>();
+    let wrong = wrong_warm + wrong_phases + wrong_more + wrong_runs;
     let right: u64 = runs.iter().map(|run| run.outcome.right).sum();
     if procfs::children(service.supervisor()) != service.zygotes {
         return Err(
             "a zygote died and was replaced: its workers' CPU time is lost, and it should not die".into()
         );
     }
+    let measuring = service.measuring_cores();
     service.stop()?;
+    let quick = client::run(&format!("{SPIN_QUERY}&_effort=quick"), SPIN);
+    let wrong = wrong + variants::run(&measuring, &quick, times.variant)?;
     println!(
         "{right} answers in the table of answers, {wrong} wrong in all; {:.0} s; load average after: {}.",
         begun.elapsed().as_secs_f64(),
         procfs::load_average()
     );
     Ok(wrong)
+}
+
+/// Has quick jobs run until there were so many; gives how many there were, and the number of wrong answers.
+fn run_more(service: &Service, mut jobs: u64, wanted: u64) -> (u64, u64) {
+    let request = client::run(&format!("{SPIN_QUERY}&_effort=quick"), SPIN);
+    let mut wrong = 0;
+    while jobs < wanted && wrong == 0 {
+        let outcome = load::run(&Load {
+            address: service.address,
+            request: &request,
+            expected: Expected::Text,
+            clients: 8,
+            time: Duration::from_secs(60),
+            requests: wanted - jobs,
+        });
+        (jobs, wrong) = (jobs + outcome.right, outcome.wrong);
+    }
+    (jobs, wrong)
 }
 
 /// So that what happens once has happened.

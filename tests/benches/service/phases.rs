@@ -15,7 +15,10 @@ use crate::table::{Table, number};
 const OBJECTS: [usize; 5] = [1 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
 /// Bytes of the two buffers of a call together.
-const BUFFERS: [usize; 5] = [4 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20];
+const BUFFERS: [usize; 6] = [4 << 10, 64 << 10, 1 << 20, 16 << 20, 64 << 20, 256 << 20];
+
+/// Most elements of a vector that `sdot` takes.
+const MAX_ELEMENTS: usize = 1 << 24;
 
 /// Most jobs for each figure.
 const MAX_JOBS: u64 = 500;
@@ -55,8 +58,10 @@ pub(crate) fn run(service: &Service, small: &[u8], dot: &[u8], time: Duration) -
         add(format!("object of {} KiB", bytes >> 10), spin, &object);
     }
     for bytes in BUFFERS {
-        // Two vectors of four-byte elements.
-        let query = format!("kernel=sdot&n={}&_effort=quick", bytes / 8);
+        // Two vectors of four-byte elements; those that would be too many are stepped over, each second one.
+        let elements = bytes / 8;
+        let step = elements.div_ceil(MAX_ELEMENTS);
+        let query = format!("kernel=sdot&n={}&incx={step}&incy={step}&_effort=quick", elements / step);
         add(format!("sdot on {} KiB", bytes >> 10), &query, dot);
     }
     table.print("Phases of a job, us");

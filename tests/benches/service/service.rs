@@ -1,6 +1,7 @@
 //! The service under load: starts it, finds its processes, and ends it.
 //!
-//! Runs the executables that lie where this one was built to, as an operator would, with no flags but the address.
+//! Runs the executables that lie where this one was built to, as an operator would, with no flags but the address where
+//! a table does not say otherwise.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -38,9 +39,18 @@ impl Service {
     /// # Errors
     /// If it cannot be started or ends before it listens.
     pub(crate) fn start() -> Result<Self, Box<dyn Error>> {
+        Self::start_with(&[])
+    }
+
+    /// Starts it with further flags.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub(crate) fn start_with(flags: &[String]) -> Result<Self, Box<dyn Error>> {
         let executable = executable()?;
         let mut child = Command::new(&executable)
             .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(flags)
             .env("WEBRUNNER_CONFIG", "/dev/null")
             .env("WEBRUNNER_LOG_FORMAT", "human")
             .stdin(Stdio::null())
@@ -84,6 +94,16 @@ impl Service {
         let measuring = zygotes.filter(|core| !own.contains(core)).min();
         let measuring = measuring.or_else(|| own.first().copied()).unwrap_or_default();
         (own, measuring)
+    }
+
+    /// Cores that every job may run on: those of zygotes that the supervisor leaves alone, or all where it shares them.
+    pub(crate) fn measuring_cores(&self) -> Vec<usize> {
+        let own = procfs::cores(self.supervisor());
+        let mut all: Vec<_> = self.zygotes.iter().flat_map(|&zygote| procfs::cores(zygote)).collect();
+        all.sort_unstable();
+        all.dedup();
+        let left: Vec<_> = all.iter().copied().filter(|core| !own.contains(core)).collect();
+        if left.is_empty() { all } else { left }
     }
 
     /// Waits until the last workers have ended and others wait in their place, so that what is held can be compared.

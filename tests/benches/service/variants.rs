@@ -1,0 +1,49 @@
+//! What depends on how the service is started: slots, and what it writes down. Each row is a service of its own.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::time::Duration;
+
+use crate::answer::Expected;
+use crate::client;
+use crate::jobs::Run;
+use crate::service::Service;
+use crate::table::{Table, number};
+
+/// Clients of each row.
+const CLIENTS: usize = 8;
+
+/// Loads each service for `time` and prints the table; gives the number of wrong answers. `cores` are all that jobs may
+/// be measured on.
+///
+/// # Errors
+/// If a service cannot be started, or does not end well.
+pub(crate) fn run(cores: &[usize], request: &[u8], time: Duration) -> Result<u64, Box<dyn Error>> {
+    let mut table =
+        Table::new(&["quick job, 8 clients", "answers/s", "p50 us", "p99", "supervisor's CPU time, us"]);
+    let mut wrong = 0;
+    let lists = (1..=cores.len()).map(|slots| {
+        let list: Vec<String> = cores[..slots].iter().map(usize::to_string).collect();
+        (format!("{slots} of {} cores", cores.len()), vec!["--cores".to_owned(), list.join(",")])
+    });
+    let writes_nothing = ["--log-filter".to_owned(), "info,request=off".to_owned()];
+    let writes_twice = ["--access-log".to_owned(), "/dev/null".to_owned()];
+    let variants = lists.chain([
+        ("all slots: these cores, and the supervisor's for quick jobs".to_owned(), Vec::new()),
+        ("all slots, no line for each request".to_owned(), writes_nothing.to_vec()),
+        ("all slots, an access log besides".to_owned(), writes_twice.to_vec()),
+    ]);
+    for (name, flags) in variants {
+        let service = Service::start_with(&flags)?;
+        let load = |time| Run::of("quick job", &service, request, Expected::Text, (CLIENTS, time));
+        let warm = load(time / 4);
+        let run = load(time);
+        let latency = &run.outcome.latency;
+        let figures = [run.outcome.rate(), latency.at(0.5), latency.at(0.99), run.each(run.spent.supervisor)];
+        table.row([name].into_iter().chain(figures.map(number)));
+        wrong += warm.outcome.wrong + run.outcome.wrong;
+        service.stop()?;
+    }
+    table.print("How it is started");
+    Ok(wrong)
+}
