@@ -66,19 +66,21 @@ impl Lines {
         }
     }
 
-    /// Writes what waits, now.
-    pub(super) fn flush(&self) {
-        self.state().write();
-    }
-
     /// Writes what waits, for ever, never long after it came.
     pub(super) async fn write_waiting(&self) {
         self.state().is_deferring = true;
         loop {
             self.0.waits.notified().await;
             tokio::time::sleep(REST).await;
-            self.flush();
+            self.state().write();
         }
+    }
+
+    /// Writes what waits. From now on nothing does.
+    pub(super) fn end_waiting(&self) {
+        let mut state = self.state();
+        state.is_deferring = false;
+        state.write();
     }
 
     /// The first error of a write, if there was one.
@@ -165,8 +167,10 @@ mod tests {
         lines.take(b"three\n", false);
         assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\nthree\n");
         lines.take(b"four\n", true);
-        lines.flush();
+        lines.end_waiting();
         assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\nthree\nfour\n");
+        lines.take(b"five\n", true);
+        assert!(fs::read(&path).unwrap().ends_with(b"five\n"), "nobody would write it");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub enum LogError {
     Journal(#[source] io::Error),
 }
 
-/// The log in force. What waits to be written is written when it is dropped.
+/// The log in force. When it is dropped what waits is written, and later lines are at once.
 #[derive(Debug)]
 #[must_use]
 pub struct Log {
@@ -111,7 +111,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.lines.flush();
+        self.lines.end_waiting();
     }
 }
 
