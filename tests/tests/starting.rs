@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 
 use webrunner_tests::executables;
 use webrunner_tests::jobs::good_job_is_right;
@@ -89,8 +90,9 @@ fn a_file_that_cannot_be_executed_is_named() {
 #[test]
 fn a_worker_executable_is_sought_where_the_service_was_started() {
     let folder = tempfile::tempdir().expect("a folder");
-    executables::copy(&executables::get().worker, folder.path());
-    let service = Launch::serve(["--worker", "./webrunner-worker"]).within(folder.path()).start();
+    let worker = executables::copy(&executables::get().worker, folder.path());
+    let relative = Path::new(".").join(worker.file_name().expect("a name"));
+    let service = Launch::serve(["--worker", &relative.to_string_lossy()]).within(folder.path()).start();
     good_job_is_right(&service);
 }
 
