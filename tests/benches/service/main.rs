@@ -30,6 +30,7 @@ use footprint::Footprint;
 use jobs::Run;
 use load::Load;
 use service::Service;
+use variants::Cores;
 
 /// Numbers of clients that quick jobs are measured with: from an empty line to one as full as it may be.
 const QUICK_CLIENTS: [usize; 5] = [1, 2, 8, 32, 64];
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
 fn bench(times: &Times) -> Result<u64, Box<dyn Error>> {
     let begun = Instant::now();
     println!("# {}\n\nLoad average before: {}.", procfs::machine(), procfs::load_average());
+    let all_cores = procfs::cores(std::process::id());
     let service = Service::start()?;
     let (near, far) = service.cores();
     let near_core = *near.first().ok_or("the supervisor has no core")?;
@@ -141,10 +143,10 @@ fn bench(times: &Times) -> Result<u64, Box<dyn Error>> {
             "a zygote died and was replaced: its workers' CPU time is lost, and it should not die".into()
         );
     }
-    let measuring = service.measuring_cores();
+    let cores = Cores { all: all_cores, near, measuring: service.measuring_cores() };
     service.stop()?;
     let quick = client::run(&format!("{SPIN_QUERY}&_effort=quick"), SPIN);
-    let wrong = wrong + variants::run(&measuring, &quick, times.variant)?;
+    let wrong = wrong + variants::run(&cores, &quick, times.variant)?;
     println!(
         "{right} answers in the table of answers, {wrong} wrong in all; {:.0} s; load average after: {}.",
         begun.elapsed().as_secs_f64(),

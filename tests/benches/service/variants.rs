@@ -5,7 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use crate::answer::Expected;
-use crate::client;
+use crate::floor;
 use crate::jobs::Run;
 use crate::service::Service;
 use crate::table::{Table, number};
@@ -13,18 +13,29 @@ use crate::table::{Table, number};
 /// Clients of each row.
 const CLIENTS: usize = 8;
 
-/// Loads each service for `time` and prints the table; gives the number of wrong answers. `cores` are all that jobs may
-/// be measured on.
+/// Cores, by what they are for.
+#[derive(Debug)]
+pub(crate) struct Cores {
+    /// All there are, which a service must find.
+    pub(crate) all: Vec<usize>,
+    /// The supervisor's, where clients run too.
+    pub(crate) near: Vec<usize>,
+    /// Those that jobs may be measured on.
+    pub(crate) measuring: Vec<usize>,
+}
+
+/// Loads each service for `time` and prints the table; gives the number of wrong answers.
 ///
 /// # Errors
 /// If a service cannot be started, or does not end well.
-pub(crate) fn run(cores: &[usize], request: &[u8], time: Duration) -> Result<u64, Box<dyn Error>> {
+pub(crate) fn run(cores: &Cores, request: &[u8], time: Duration) -> Result<u64, Box<dyn Error>> {
     let mut table =
         Table::new(&["quick job, 8 clients", "answers/s", "p50 us", "p99", "supervisor's CPU time, us"]);
     let mut wrong = 0;
-    let lists = (1..=cores.len()).map(|slots| {
-        let list: Vec<String> = cores[..slots].iter().map(usize::to_string).collect();
-        (format!("{slots} of {} cores", cores.len()), vec!["--cores".to_owned(), list.join(",")])
+    let measuring = &cores.measuring;
+    let lists = (1..=measuring.len()).map(|slots| {
+        let list: Vec<String> = measuring[..slots].iter().map(usize::to_string).collect();
+        (format!("{slots} of {} cores", measuring.len()), vec!["--cores".to_owned(), list.join(",")])
     });
     let writes_nothing = ["--log-filter".to_owned(), "info,request=off".to_owned()];
     let writes_twice = ["--access-log".to_owned(), "/dev/null".to_owned()];
@@ -34,7 +45,9 @@ pub(crate) fn run(cores: &[usize], request: &[u8], time: Duration) -> Result<u64
         ("all slots, an access log besides".to_owned(), writes_twice.to_vec()),
     ]);
     for (name, flags) in variants {
+        floor::pin(&cores.all)?;
         let service = Service::start_with(&flags)?;
+        floor::pin(&cores.near)?;
         let load = |time| Run::of("quick job", &service, request, Expected::Text, (CLIENTS, time));
         let warm = load(time / 4);
         let run = load(time);
