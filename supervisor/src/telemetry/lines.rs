@@ -55,7 +55,7 @@ impl Lines {
     }
 
     /// Takes a line, or several.
-    pub(super) fn take(&self, line: &[u8], may_wait: bool) {
+    fn take(&self, line: &[u8], may_wait: bool) {
         let mut state = self.state();
         let is_first = state.waiting.is_empty();
         state.waiting.extend_from_slice(line);
@@ -109,11 +109,11 @@ impl State {
 }
 
 /// Whether lines of this kind may wait.
-pub(super) fn may_wait(metadata: &Metadata<'_>) -> bool {
+fn may_wait(metadata: &Metadata<'_>) -> bool {
     metadata.target() == request::TARGET
 }
 
-/// Takes one line from the layer that formats text.
+/// Takes one line from the layer that formats it.
 #[derive(Debug)]
 pub(super) struct LineWriter<'a> {
     lines: &'a Lines,

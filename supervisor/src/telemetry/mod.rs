@@ -7,10 +7,9 @@
 //! # Layout
 //!
 //! - `request`: the line for each request; `access`: the same for the access log.
-//! - `json`: the form for programs. `lines`: when and where lines are written.
+//! - `lines`: when and where lines are written.
 
 mod access;
-mod json;
 mod lines;
 mod request;
 
@@ -23,7 +22,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 pub use self::access::{Access, AccessLog};
-use self::json::Json;
 use self::lines::Lines;
 pub use self::request::{Job, RequestLine};
 use crate::settings::{LogFormat, Values};
@@ -139,11 +137,8 @@ fn to_stderr(format: LogFormat, lines: &Lines) -> Boxed {
 /// Lines of text or of JSON. Their own errors are not reported: tracing would do so on standard error, and panic where
 /// that cannot be written either.
 fn to_lines(human: bool, colours: bool, lines: &Lines) -> Boxed {
-    if !human {
-        return Json::to(lines.clone()).boxed();
-    }
     let layer = fmt::layer().with_target(false).log_internal_errors(false).with_writer(lines.clone());
-    layer.with_ansi(colours).boxed()
+    if human { layer.with_ansi(colours).boxed() } else { layer.json().flatten_event(true).boxed() }
 }
 
 fn append(path: &Path) -> io::Result<File> {
