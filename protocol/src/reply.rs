@@ -11,6 +11,7 @@ use crate::ids::JobId;
 use crate::limits::{MAX_COUNTERS, MAX_FEATURES, MAX_PLACEMENTS, MAX_ROUNDS};
 use crate::passes::EventCounts;
 use crate::refusal::{Name, Refusal};
+use crate::stack::StackUse;
 
 /// What a worker says, once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -189,6 +190,8 @@ pub struct CodeFacts {
     pub privileged: bool,
     /// Instructions that ask the kernel for something.
     pub system_calls: bool,
+    /// Stack that the function uses.
+    pub stack: StackUse,
 }
 
 /// What the function left behind. Each is a finding about the function, not an error.

@@ -106,6 +106,8 @@ fn left_behind(findings: &Findings) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use webrunner_protocol::stack::StackUse;
+
     use super::super::samples::Sample;
     use super::*;
 
@@ -159,6 +161,7 @@ mod tests {
             indirect_branches: false,
             privileged: true,
             system_calls: true,
+            stack: StackUse::AtMost(0),
         };
         let sentences = findings(&Sample::new().with(|measurement| measurement.code = Some(code)).report());
         assert!(sentences[0].contains("only the kernel") && sentences[1].contains("system calls"));
