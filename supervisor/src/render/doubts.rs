@@ -16,6 +16,11 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
              is quieter."
                 .into(),
         ),
+        (Gate::Shared, _) => warnings.push(
+            "Calling cost more than on a core that nothing else uses, so something ran on the core's other hardware thread; \
+             a function as short as this may read a cycle wrong. Measure again when the machine is quieter."
+                .into(),
+        ),
         (Gate::Ungated, _) => warnings.push(
             "The rounds were not checked against the clock, so disturbed ones may be among them; a shorter function \
              with _effort=standard is checked."
@@ -127,6 +132,7 @@ mod tests {
     fn each_cause_of_doubt_has_its_sentence() {
         assert!(doubts(&Sample::new().gate(Gate::BestAgreeing))[0].contains("agree best"));
         assert!(doubts(&Sample::new().gate(Gate::Ungated))[0].contains("not checked"));
+        assert!(doubts(&Sample::new().gate(Gate::Shared))[0].contains("other hardware thread"));
         assert!(doubts(&Sample::new().cycles(&[100.0, 200.0, 300.0]))[0].contains("2 %"));
     }
 

@@ -201,6 +201,7 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
             Gate::Clean => "clean",
             Gate::BestAgreeing => "best-agreeing",
             Gate::Ungated => "none",
+            Gate::Shared => "shared",
         },
         "rounds": samples.isolated.len(),
         "dropped": samples.dropped,
