@@ -264,6 +264,18 @@ fn rounds_in_which_the_core_was_taken_away_are_told() {
 }
 
 #[test]
+fn a_function_of_two_speeds_is_measured_twice_and_still_in_doubt() {
+    let service = Service::start();
+    let answer = service.measure("good/two_speeds.o", PLAYGROUND);
+    let quality = answer["quality"].as_str().unwrap_or_default();
+    assert!(["unstable", "contended"].contains(&quality), "{answer}");
+    assert_eq!(answer["method"]["repeated"], true, "{answer}");
+    assert!(answer["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty()), "{answer}");
+    let quick = service.measure("good/two_speeds.o", &format!("{PLAYGROUND}&_effort=quick"));
+    assert_eq!((&quick["quality"], &quick["method"]["repeated"]), (&json!("quick"), &json!(false)));
+}
+
+#[test]
 fn an_answer_says_whether_it_is_the_better_of_two() {
     let service = Service::start();
     for effort in ["quick", "standard"] {

@@ -299,6 +299,46 @@ mod tests {
         assert_eq!(chosen, (0..10).rev().map(uneasy).collect::<Vec<_>>());
     }
 
+    /// A round in which calling costs so much, and the function so much beyond.
+    fn beside(calling: f64, cycles: f64) -> Round {
+        Round {
+            short_chain: 64.0 + calling,
+            long_chain: 256.0 + calling,
+            empty: calling + 12.0,
+            function: calling + cycles,
+            ..round(1.0)
+        }
+    }
+
+    /// What is chosen of so many quiet rounds of a function, and 41 beside a neighbour that shortens it by a cycle.
+    fn among_shared(quiet: usize, cycles: f64) -> (Vec<Round>, Gate) {
+        let rounds = [vec![beside(44.0, cycles - 1.0); 41], vec![beside(30.0, cycles); quiet]].concat();
+        choose(&rounds, &Schedule::of(Effort::Standard), 30.0)
+    }
+
+    #[test]
+    fn rounds_beside_a_busy_hardware_thread_are_clean_but_not_quiet() {
+        assert!(beside(44.0, 12.0).is_clean());
+        let (chosen, gate) = among_shared(9, 13.0);
+        assert_eq!((chosen.len(), gate), (9, Gate::Clean));
+        assert!(chosen.iter().all(|round| close(round.isolated(), 13.0)));
+    }
+
+    #[test]
+    fn a_short_function_without_quiet_rounds_is_marked_and_a_long_one_is_not() {
+        let (chosen, gate) = among_shared(8, 13.0);
+        assert_eq!((chosen.len(), gate), (41 + 8, Gate::Shared));
+        assert_eq!(among_shared(0, 13.0).1, Gate::Shared, "as the machine was when it was looked at");
+        assert_eq!(among_shared(0, 100.0).1, Gate::Clean);
+    }
+
+    #[test]
+    fn what_calling_costs_is_learnt_from_the_rounds_if_the_machine_was_looked_at_in_a_bad_moment() {
+        let rounds = [vec![beside(44.0, 12.0); 41], vec![beside(37.0, 13.0); 9]].concat();
+        let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Standard), 44.0);
+        assert_eq!((chosen.len(), gate), (9, Gate::Clean));
+    }
+
     #[test]
     fn one_or_two_rounds_are_not_gated() {
         for count in 1..FEWEST_GATED {
