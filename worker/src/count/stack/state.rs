@@ -198,15 +198,23 @@ impl State {
         let Some(alignment) = alignment.filter(|bytes| (1..=MOST_ALIGNMENT).contains(bytes)) else {
             return Value::Unknown;
         };
-        let Value::Stack(depth, _) = self.registers[register] else { return Value::Unknown };
+        let Value::Stack(depth, before) = self.registers[register] else { return Value::Unknown };
         if alignment.count_ones() != 1 {
             return Value::Unknown;
         }
         // Where rsp is a multiple of 8, so is what is cut off.
-        let step = if depth % 8 == 0 { 8.min(alignment) } else { 1 };
+        let step = if depth % 8 == 0 && before != From::Paths { 8.min(alignment) } else { 1 };
         let from = From::Aligned(instruction.ip() as u32);
+        // What this `and` gave in an earlier turn of a loop is not counted from where it leads now.
         for saved in &mut self.saved {
             *saved = saved.filter(|saved| saved.place.1 != from);
+        }
+        for value in &mut self.registers {
+            if let Value::Stack(depth, of) = *value
+                && of == from
+            {
+                *value = Value::Stack(depth, From::Paths);
+            }
         }
         match self.registers[register].below(alignment - step) {
             Value::Stack(depth, _) => Value::Stack(depth, from),
