@@ -1,4 +1,5 @@
-//! `--measure`: eight things a good answer must be, and a ninth where there are hardware counters, tried on functions whose true figures are known.
+//! `--measure`: eight things a good answer must be, and a ninth where there are hardware counters, tried on functions
+//! whose true figures are known.
 //!
 //! Each [`Row`] has a figure, its bound and a verdict. What this host cannot show is skipped with the reason and is no
 //! failure. Two parts of the list need the harness taken apart and are left to its own tests: that a slowed clock loop
