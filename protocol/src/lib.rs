@@ -9,7 +9,7 @@
 //! # Layout
 //!
 //! - [`job`], [`plan`] and [`options`]: supervisor to worker; what to run, with what arguments, measured how.
-//! - [`reply`], [`counts`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
+//! - [`reply`], [`counts`], [`stack`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
 //! - [`events`] and [`passes`]: hardware events as the kernel takes them, and what was counted of them.
 //! - [`fill`]: what buffers hold before the first call. [`check`]: what they hold before the calls that are checked.
 //! - [`control`]: supervisor to zygote and back.
@@ -32,6 +32,7 @@ pub mod passes;
 pub mod plan;
 pub mod refusal;
 pub mod reply;
+pub mod stack;
 
 /// Version of the messages in this crate; both ends of a socket must agree on it exactly.
 pub const PROTOCOL_VERSION: u16 = 1;

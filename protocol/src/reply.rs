@@ -11,6 +11,7 @@ use crate::ids::JobId;
 use crate::limits::{MAX_COUNTERS, MAX_FEATURES, MAX_PLACEMENTS, MAX_ROUNDS};
 use crate::passes::EventCounts;
 use crate::refusal::{Name, Refusal};
+use crate::stack::StackUse;
 
 /// What a worker says, once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,6 +156,9 @@ pub enum Gate {
     BestAgreeing,
     /// Not gated: a quick measurement, or a function so long that no clock round fits beside it.
     Ungated,
+    /// Each passed the clean-round rule, but calling cost more in nearly all than on a core that nothing else uses: the
+    /// other hardware thread was busy, which the figure of a short function depends on.
+    Shared,
 }
 
 /// One event, counted over the calls of the measured rounds.
@@ -189,6 +193,8 @@ pub struct CodeFacts {
     pub privileged: bool,
     /// Instructions that ask the kernel for something.
     pub system_calls: bool,
+    /// Stack that the function uses.
+    pub stack: StackUse,
 }
 
 /// What the function left behind. Each is a finding about the function, not an error.

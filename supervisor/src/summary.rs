@@ -68,7 +68,7 @@ fn quantile(sorted: &[f64], rank: f64) -> f64 {
 pub enum Quality {
     /// Gated, enough clean rounds, little spread.
     Ok,
-    /// Too few rounds were clean; the best-agreeing ones were taken.
+    /// Too few rounds were clean and the best-agreeing ones were taken; or the function is short, and its core was shared.
     Contended,
     /// The clean rounds spread too far.
     Unstable,
@@ -82,7 +82,7 @@ impl Quality {
     pub fn of(gate: Gate, cycles: &Summary) -> Self {
         match gate {
             Gate::Ungated => Self::Quick,
-            Gate::BestAgreeing => Self::Contended,
+            Gate::BestAgreeing | Gate::Shared => Self::Contended,
             Gate::Clean if cycles.is_unstable() => Self::Unstable,
             Gate::Clean => Self::Ok,
         }
@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(Quality::of(Gate::Clean, &steady), Quality::Ok);
         assert_eq!(Quality::of(Gate::Clean, &wide), Quality::Unstable);
         assert_eq!(Quality::of(Gate::BestAgreeing, &steady), Quality::Contended);
+        assert_eq!(Quality::of(Gate::Shared, &steady), Quality::Contended);
         assert_eq!(Quality::of(Gate::Ungated, &wide), Quality::Quick);
     }
 

@@ -186,6 +186,26 @@ fn what_the_code_is_like_is_told_whether_it_is_counted_or_not() {
 }
 
 #[test]
+fn how_deep_the_stack_goes_is_told_or_why_it_cannot_be() {
+    let service = Service::start();
+    let stack = |object: &str, query: &str| {
+        let code = service.measure(object, query)["code"].clone();
+        (code["stack_bytes"].clone(), code["stack_unbounded"].clone())
+    };
+    // NASM, GCC and Clang; the last two keep their variables below a frame pointer that was pushed.
+    assert_eq!(stack(CHAIN, PLAYGROUND), (json!(0), Value::Null));
+    for object in ["good/sdot_gcc_O0_pic.o", "good/sdot_clang_O0_pic.o"] {
+        let (bytes, why) = stack(object, "kernel=sdot&n=10");
+        assert!(bytes.as_u64().is_some_and(|bytes| (52..=72).contains(&bytes)), "{object}: {bytes}");
+        assert_eq!(why, Value::Null);
+    }
+    // A `switch` by a table of addresses.
+    let (bytes, why) = stack("good/jump_table_gcc_O2_pic.o", "kernel=test.playground");
+    assert_eq!(bytes, Value::Null);
+    assert!(why.as_str().is_some_and(|why| why.contains("branches through a register or memory")), "{why}");
+}
+
+#[test]
 fn a_fence_that_does_not_serialise_would_be_told() {
     let service = Service::start();
     let machine = service.get("/machine").json();
@@ -241,6 +261,18 @@ fn rounds_in_which_the_core_was_taken_away_are_told() {
         });
         assert!(told, "a core that was shared was never seen to be taken away");
     });
+}
+
+#[test]
+fn a_function_of_two_speeds_is_measured_twice_and_still_in_doubt() {
+    let service = Service::start();
+    let answer = service.measure("good/two_speeds.o", PLAYGROUND);
+    let quality = answer["quality"].as_str().unwrap_or_default();
+    assert!(["unstable", "contended"].contains(&quality), "{answer}");
+    assert_eq!(answer["method"]["repeated"], true, "{answer}");
+    assert!(answer["warnings"].as_array().is_some_and(|warnings| !warnings.is_empty()), "{answer}");
+    let quick = service.measure("good/two_speeds.o", &format!("{PLAYGROUND}&_effort=quick"));
+    assert_eq!((&quick["quality"], &quick["method"]["repeated"]), (&json!("quick"), &json!(false)));
 }
 
 #[test]

@@ -79,8 +79,10 @@ fn main() {
 }
 
 fn report(name: &str, expected: Option<f64>, answers: &[Measured], elapsed_ms: f64) {
-    let accepted: Vec<&Measured> =
-        answers.iter().filter(|answer| answer.cycles.gate != Gate::BestAgreeing).collect();
+    let accepted: Vec<&Measured> = answers
+        .iter()
+        .filter(|answer| !matches!(answer.cycles.gate, Gate::BestAgreeing | Gate::Shared))
+        .collect();
     let values: Vec<f64> = accepted.iter().map(|answer| median(&answer.cycles.isolated)).collect();
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;

@@ -1,4 +1,4 @@
-//! What counting costs: analysis, the copy, one call of it and the totals, for two objects of the tests.
+//! What counting costs: analysis, the bound on its stack, the copy, one call of it and the totals, for two objects of the tests.
 //!
 //! `cargo bench -p webrunner-worker --bench count` prints the median of many warm runs, in microseconds. A worker does it
 //! once, cold, and pays for page faults besides: the answer's `count_us` tells how much. Nothing is asserted.
@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use webrunner_protocol::job::EntryRule;
 use webrunner_protocol::plan::Argument;
-use webrunner_worker::count::{Data, Text, analyse, code_bytes, instrument, read, set_budget, totals};
+use webrunner_worker::count::{
+    Data, Text, analyse, code_bytes, instrument, read, set_budget, stack_use, totals,
+};
 use webrunner_worker::load::{Object, Rights};
 use webrunner_worker::measure::{Host, PreparedCall, Session, call_once};
 
@@ -24,11 +26,11 @@ fn main() {
     let one = Argument::Integer(1);
     let sdot = [Argument::Integer(1024), Argument::Pointer(0), one, Argument::Pointer(0), one];
     println!(
-        "{:10} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "object", "analyse", "copy", "call", "totals", "together"
+        "{:10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "object", "analyse", "stack", "copy", "call", "totals", "together"
     );
     for (name, object, arguments) in [("chain100", CHAIN, &sdot[..1]), ("sdot 1024", SDOT, &sdot[..])] {
-        let mut times = [(); 4].map(|()| Vec::with_capacity(RUNS));
+        let mut times = [(); 5].map(|()| Vec::with_capacity(RUNS));
         let low = Low::new(object);
         for _ in 0..RUNS {
             for (all, time) in times.iter_mut().zip(once(&low, arguments, &numbers, &mut session, &host)) {
@@ -39,9 +41,9 @@ fn main() {
             all.sort_unstable_by(f64::total_cmp);
             all[RUNS / 2]
         });
-        let [analysis, copy, call, total] = medians;
+        let [analysis, stack, copy, call, total] = medians;
         let together: f64 = medians.iter().sum();
-        println!("{name:10} {analysis:8.2} {copy:8.2} {call:8.2} {total:8.2} {together:8.2}");
+        println!("{name:10} {analysis:8.2} {stack:8.2} {copy:8.2} {call:8.2} {total:8.2} {together:8.2}");
     }
 }
 
@@ -79,9 +81,9 @@ impl Low {
 }
 
 /// Microseconds of each step.
-fn once(low: &Low, arguments: &[Argument], numbers: &[f32], session: &mut Session, host: &Host) -> [f64; 4] {
-    let mut stack = [0u128; 1024];
-    let top = stack.as_mut_ptr_range().end as u64;
+fn once(low: &Low, arguments: &[Argument], numbers: &[f32], session: &mut Session, host: &Host) -> [f64; 5] {
+    let mut memory = [0u128; 1024];
+    let top = memory.as_mut_ptr_range().end as u64;
     let mut from = Instant::now();
     let mut lap = || {
         let time = from.elapsed().as_secs_f64() * 1e6;
@@ -90,6 +92,8 @@ fn once(low: &Low, arguments: &[Argument], numbers: &[f32], session: &mut Sessio
     };
     let analysis = analyse(low.text, &[]);
     let analysed = lap();
+    std::hint::black_box(stack_use(&analysis, low.text));
+    let bounded = lap();
     let (data_at, code_at) = (low.room, low.room + ROOM as u64 / 2);
     // SAFETY: two parts of the mapping's room, which nothing else uses.
     let (data, code) = unsafe {
@@ -107,5 +111,5 @@ fn once(low: &Low, arguments: &[Argument], numbers: &[f32], session: &mut Sessio
     let called = lap();
     let (ending, counters) = read(&analysis, data);
     std::hint::black_box((ending, totals(&analysis, &counters)));
-    [analysed, copied, called, lap()]
+    [analysed, bounded, copied, called, lap()]
 }

@@ -299,7 +299,7 @@ fn prepare(
     }
     let analysis = count::analyse(text, &data);
     count::pass::check_features(&analysis, meter.missing_features)?;
-    let code = Some(analysis.facts.to_reply());
+    let code = Some(analysis.facts.to_reply(count::stack_use(&analysis, text)));
     if !work.counts {
         return Ok((code, None));
     }

@@ -422,6 +422,44 @@ fn inputs_are_restored_before_each_batch_of_a_round_and_flushed_before_each_cold
     assert_eq!(bench.seen()[0], 1, "one call since the last time");
 }
 
+/// Notes how often the function was called before its inputs were first restored, which is before its first round.
+struct CallsBefore(Option<u64>);
+
+impl Inputs for CallsBefore {
+    fn restore(&mut self) {
+        // SAFETY: the session is held and no batch is running.
+        let calls = unsafe { (*SEEN.0.get())[0] };
+        self.0.get_or_insert(calls);
+    }
+
+    fn flush(&mut self, _: &Host) {}
+}
+
+#[test]
+fn a_function_of_wide_vectors_runs_before_its_batches_are_sized() {
+    // The first call and one for each of six sizes: batches of no length are of one call.
+    const FEW: u64 = 7;
+    let calls_before = |wide_vectors| {
+        let mut bench = Bench::new();
+        let call =
+            PreparedCall::new(&[], &[], counting(), bench.stack_top()).expect("a call without arguments");
+        let schedule = Schedule {
+            wide_vectors,
+            warm_up_us: 20e3,
+            batch_us: 0.0,
+            most_rounds: 1,
+            restore: true,
+            ..short()
+        };
+        let mut inputs = CallsBefore(None);
+        // SAFETY: the function only counts in SEEN.
+        unsafe { measure(&mut bench.session, &call, &schedule, &bench.host, &mut NoCounters, &mut inputs) };
+        inputs.0.expect("a round")
+    };
+    assert!(calls_before(false) <= FEW);
+    assert!(calls_before(true) > FEW);
+}
+
 #[test]
 fn a_function_is_measured_at_each_of_its_places_in_turn() {
     let mut bench = Bench::new();

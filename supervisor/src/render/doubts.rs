@@ -16,6 +16,11 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
              is quieter."
                 .into(),
         ),
+        (Gate::Shared, _) => warnings.push(
+            "Calling cost more than on a core that nothing else uses, so something ran on the core's other hardware thread; \
+             a function as short as this may read a cycle wrong. Measure again when the machine is quieter."
+                .into(),
+        ),
         (Gate::Ungated, _) => warnings.push(
             "The rounds were not checked against the clock, so disturbed ones may be among them; a shorter function \
              with _effort=standard is checked."
@@ -28,6 +33,7 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
         ),
         (Gate::Clean, _) => {}
     }
+    warnings.extend(about_throughput(&samples.throughput));
     warnings.extend(hardware::doubts(report));
     warnings.extend(about_placements(&samples.placements));
     if report.pool.fence_is_weak() {
@@ -41,6 +47,17 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
         warnings.push("The core may be shared with another hardware thread (SMT is on).".into());
     }
     warnings
+}
+
+/// Whether calls back to back are steady; the quality judges isolated ones alone.
+fn about_throughput(samples: &[f64]) -> Option<String> {
+    Summary::of(samples).filter(Summary::is_unstable).map(|summary| {
+        format!(
+            "ThroughputCycles vary: the middle half of the rounds lies between {:.1} and {:.1}. The quality is that of \
+             Cycles; p25 is the steadier figure.",
+            summary.p25, summary.p75
+        )
+    })
 }
 
 /// Whether it matters where the function lies.
@@ -106,6 +123,8 @@ fn left_behind(findings: &Findings) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use webrunner_protocol::stack::StackUse;
+
     use super::super::samples::Sample;
     use super::*;
 
@@ -125,6 +144,7 @@ mod tests {
     fn each_cause_of_doubt_has_its_sentence() {
         assert!(doubts(&Sample::new().gate(Gate::BestAgreeing))[0].contains("agree best"));
         assert!(doubts(&Sample::new().gate(Gate::Ungated))[0].contains("not checked"));
+        assert!(doubts(&Sample::new().gate(Gate::Shared))[0].contains("other hardware thread"));
         assert!(doubts(&Sample::new().cycles(&[100.0, 200.0, 300.0]))[0].contains("2 %"));
     }
 
@@ -136,6 +156,19 @@ mod tests {
             measurement.cycles.placements = vec![place(0, 100.0, true), place(16, 120.0, false)];
         });
         assert!(doubts(&sample)[0].contains("(120.0 at offset 16)"), "{:?}", doubts(&sample));
+    }
+
+    #[test]
+    fn calls_back_to_back_that_vary_are_a_doubt_of_their_own() {
+        let sample = |throughput: &[f64]| {
+            let throughput = throughput.to_vec();
+            Sample::new()
+                .cycles(&[100.0, 100.1, 100.2])
+                .with(|measurement| measurement.cycles.throughput = throughput)
+        };
+        let about =
+            |sample: &Sample| doubts(sample).iter().any(|doubt| doubt.starts_with("ThroughputCycles vary"));
+        assert!(about(&sample(&[80.0, 95.0, 110.0])) && !about(&sample(&[80.0, 80.1, 80.2])));
     }
 
     #[test]
@@ -159,6 +192,7 @@ mod tests {
             indirect_branches: false,
             privileged: true,
             system_calls: true,
+            stack: StackUse::AtMost(0),
         };
         let sentences = findings(&Sample::new().with(|measurement| measurement.code = Some(code)).report());
         assert!(sentences[0].contains("only the kernel") && sentences[1].contains("system calls"));

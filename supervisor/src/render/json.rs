@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use webrunner_protocol::passes::{CYCLES, INSTRUCTIONS, PassCounts};
 use webrunner_protocol::plan::{ElementType, ReturnType};
 use webrunner_protocol::reply::{CodeFacts, Gate, Placement, Returned};
+use webrunner_protocol::stack::StackUse;
 
 use super::{Report, Row, counted, counters, doubts, hardware, micros, number, truth};
 use crate::catalogue;
@@ -200,6 +201,7 @@ fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
             Gate::Clean => "clean",
             Gate::BestAgreeing => "best-agreeing",
             Gate::Ungated => "none",
+            Gate::Shared => "shared",
         },
         "rounds": samples.isolated.len(),
         "dropped": samples.dropped,
@@ -248,6 +250,10 @@ fn placement(placement: &Placement) -> Value {
 /// What can be said of the code without running it.
 fn code(code: Option<&CodeFacts>) -> Value {
     let Some(code) = code else { return Value::Null };
+    let (stack_bytes, stack_unbounded) = match &code.stack {
+        StackUse::AtMost(bytes) => (json!(bytes), Value::Null),
+        StackUse::Unbounded(why) => (Value::Null, json!(why.to_string())),
+    };
     json!({
         "instructions": code.instructions,
         "bytes": code.bytes,
@@ -256,6 +262,8 @@ fn code(code: Option<&CodeFacts>) -> Value {
         "indirect_branches": code.indirect_branches,
         "privileged": code.privileged,
         "system_calls": code.system_calls,
+        "stack_bytes": stack_bytes,
+        "stack_unbounded": stack_unbounded,
     })
 }
 

@@ -13,6 +13,7 @@
 //!   branches, `features` says which instruction set extensions are needed.
 //! - [`instrument`]: `copy` writes the counting copy by way of `emit`, `data` is the memory it works with.
 //! - `totals`: from counters to [`Counts`](webrunner_protocol::counts::Counts), with `flops`.
+//! - [`stack_use`]: how deep the code takes its stack.
 //! - [`pass`]: all of that for a job, in its order.
 //!
 //! # What is not exact
@@ -27,6 +28,7 @@ mod emit;
 mod features;
 mod flops;
 pub mod pass;
+mod stack;
 mod step;
 mod totals;
 mod walk;
@@ -34,6 +36,7 @@ mod walk;
 pub use copy::{Instrumented, code_bytes, instrument};
 pub use data::{Data, Ending, read, set_budget};
 pub use features::{Features, missing};
+pub use stack::stack_use;
 pub use totals::totals;
 pub use walk::{Analysis, Facts, MAX_BLOCKS, MAX_STEPS, MAX_TEXT_BYTES, Text, analyse};
 

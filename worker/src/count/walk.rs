@@ -8,6 +8,7 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 use webrunner_protocol::counts::{CodePart, NotCountable, Obstacle};
 use webrunner_protocol::reply::CodeFacts;
+use webrunner_protocol::stack::StackUse;
 
 use super::candidates;
 use super::features::Features;
@@ -157,9 +158,9 @@ impl Facts {
         self.vector_bits > 128
     }
 
-    /// The same for a reply.
+    /// The same for a reply, with the stack that the function uses.
     #[must_use]
-    pub fn to_reply(self) -> CodeFacts {
+    pub fn to_reply(self, stack: StackUse) -> CodeFacts {
         CodeFacts {
             instructions: self.instructions as u32,
             bytes: self.bytes as u32,
@@ -168,6 +169,7 @@ impl Facts {
             indirect_branches: self.indirect_branches,
             privileged: self.privileged,
             system_calls: self.system_calls,
+            stack,
         }
     }
 }

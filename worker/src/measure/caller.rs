@@ -44,6 +44,28 @@ impl Stamp {
     }
 }
 
+/// Core cycles that calling costs: those of a call of the short chain that are not the chain's. The least of many readings,
+/// since whatever disturbs one makes it more.
+pub(super) fn calling_cycles(session: &mut Session, stamp: Stamp, avx: bool) -> f64 {
+    const READINGS: usize = 64;
+    const CALLS: u64 = 256;
+    const TURNS: u64 = 64;
+    let mut stack = [0_u128; 64];
+    let chain = builtin::short_chain();
+    let top = stack.as_mut_ptr_range().end as u64;
+    session.load(&PreparedCall::without_arguments(chain, top), avx, false);
+    let (mut cycle, mut call) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..READINGS {
+        let turns = without(stamp.clock, builtin::imul_clock(TURNS));
+        cycle = cycle.min(turns / (TURNS as f64 * builtin::IMUL_CLOCK_CYCLES));
+        // SAFETY: the chain takes no arguments and uses of the stack only what holds its return address; the stack is this
+        // function's own.
+        let ticks = unsafe { session.batch(Target::ShortChain, chain, CALLS) };
+        call = call.min(without(stamp.batch, ticks) / CALLS as f64);
+    }
+    call / cycle - builtin::SHORT_CHAIN as f64
+}
+
 /// The mean of many readings, the slowest tenth left out, in which something else happened.
 ///
 /// The counter may step by tens of ticks, so a median would not see below a step.

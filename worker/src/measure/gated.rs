@@ -12,7 +12,7 @@ use super::host::Host;
 use super::inputs::Inputs;
 use super::passes::{Part, PassTally};
 use super::placement::agreeing;
-use super::round::{Round, choose};
+use super::round::{Calling, Round, choose};
 use super::schedule::Schedule;
 use super::sizing::Sizer;
 use super::stats::median_of;
@@ -66,19 +66,22 @@ pub(super) fn sample(
     let turns = passes.passes().max(1);
     let mut making = Rounds { tally, passes, caller, counters, inputs, sizes };
     let mut rounds = Vec::with_capacity(schedule.room());
-    let mut clean = 0;
+    let (mut good, mut calling) = (0, Calling::new(host.calling_cycles));
     loop {
         // Every pass of counters sees every place.
         let round = making.round((rounds.len() / turns % places) as u8);
         rounds.push(round);
-        clean += usize::from(round.is_clean());
-        let enough = clean >= schedule.wanted_rounds && making.passes.settled();
+        if round.is_clean() {
+            calling.note(&round);
+            good += usize::from(!round.is_short() || round.is_quiet(calling.most()));
+        }
+        let enough = good >= schedule.wanted_rounds && making.passes.settled();
         if enough || rounds.len() >= schedule.room() || cpu::ticks() >= deadline {
             break;
         }
     }
     let preempted = rounds.iter().filter(|round| round.happened.preempted).count() as u32;
-    let (chosen, gate) = choose(&rounds, schedule);
+    let (chosen, gate) = choose(&rounds, schedule, host.calling_cycles);
     let (placements, chosen) = agreeing(chosen, making.caller.functions());
     let mut throughput = Vec::with_capacity(chosen.len());
     throughput.extend(chosen.iter().filter_map(Round::throughput));

@@ -5,7 +5,7 @@
 
 use super::builtin::{self, IMUL_CLOCK_CYCLES};
 use super::call::PreparedCall;
-use super::caller::Stamp;
+use super::caller::{Stamp, calling_cycles};
 use super::cpu;
 use super::trampoline::Session;
 use crate::sys::rseq;
@@ -22,20 +22,24 @@ pub struct Host {
     /// Whether the kernel tells when the core was taken away.
     pub(super) tells_preemption: bool,
     fenced_chains_cycles: f64,
+    /// What calling costs when nothing else uses the core, in cycles: the least of many readings.
+    pub(super) calling_cycles: f64,
 }
 
 impl Host {
     /// Looks at the CPU. `ticks_per_us` is the speed of the time stamp counter, which only budgets depend on.
     ///
-    /// Takes some 100 µs and makes no system call.
+    /// Takes about a millisecond and makes no system call.
     #[must_use]
     pub fn probe(session: &mut Session, ticks_per_us: f64) -> Self {
         let avx = cpu::has_avx();
         session.load(&PreparedCall::without_arguments(0, 0), avx, false);
+        let stamp = Stamp::calibrate(session);
         Self {
             // A speed nobody could have meant would make budgets endless or empty.
             ticks_per_us: if ticks_per_us.is_finite() { ticks_per_us.clamp(1.0, 1e6) } else { 1e3 },
-            stamp: Stamp::calibrate(session),
+            stamp,
+            calling_cycles: calling_cycles(session, stamp, avx),
             avx,
             tracks_upper: cpu::tracks_upper_halves(),
             core_tag: cpu::has_core_tag(),

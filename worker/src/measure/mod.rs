@@ -15,7 +15,7 @@
 //! - [`schedule`](Schedule): how much of everything. [`counters`](Counters): what a worker with counters adds; `passes`:
 //!   hardware counters, a group at a time.
 //!
-//! The method, with the measurements that led to it, is described in `docs/measurement.md`.
+//! The method, with the measurements that led to it, is described in `docs/method.md`.
 
 mod builtin;
 mod call;

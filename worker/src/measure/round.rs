@@ -12,6 +12,7 @@ use webrunner_protocol::reply::Gate;
 use super::builtin::{LONG_CHAIN, SHORT_CHAIN};
 use super::caller::Happened;
 use super::schedule::Schedule;
+use super::stats::median_of;
 
 /// How far the four clocks of a clean round may lie apart, as a part of the fastest.
 const CLEAN: f64 = 0.01;
@@ -21,6 +22,15 @@ const CLEAN_AMONG_DISTURBED: f64 = 0.005;
 
 /// Fewest clean rounds that make an answer when time has run out on a function too long for more.
 const FEWEST_CLEAN: usize = 9;
+
+/// How much more calling may cost in a quiet round than the least that was seen, in cycles.
+const QUIET: f64 = 1.0;
+
+/// How far the least of many readings may lie below what calling costs: as far as a clean round's clocks let it.
+const LEAST_BELOW: f64 = 0.5;
+
+/// Functions shorter than this, in cycles, are judged by quiet rounds alone.
+const SHORT: f64 = SHORT_CHAIN as f64;
 
 /// Fewer rounds than this show nothing about each other.
 const FEWEST_GATED: usize = 3;
@@ -87,27 +97,76 @@ impl Round {
         if shortest > 0.0 { longest / shortest - 1.0 } else { f64::INFINITY }
     }
 
+    /// Whether calling cost so many cycles at most.
+    ///
+    /// A clock of dependent instructions does not show what runs on the core's other hardware thread, for that takes
+    /// only what the clock leaves free. Calling shows it: fences empty the core and it is filled again, for twice as
+    /// long where two share it. A function that hides behind a call or a fence then hides another part of itself: one of
+    /// nothing reads 12 cycles in place of 13.
+    pub(super) fn is_quiet(&self, calling: f64) -> bool {
+        self.overhead() <= calling
+    }
+
+    /// Whether the function is so short that only quiet rounds tell its length.
+    pub(super) fn is_short(&self) -> bool {
+        self.isolated() < SHORT
+    }
+
     /// Whether nothing disturbed the round that a clock would show.
     pub(super) fn is_clean(&self) -> bool {
         self.disagreement() <= CLEAN
     }
 }
 
+/// What calling costs in a quiet round, at most: as on a core that was found quiet, or less if a clean round shows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Calling {
+    least: f64,
+}
+
+impl Calling {
+    /// Begins with what it cost when the machine was looked at.
+    pub(super) fn new(cycles: f64) -> Self {
+        Self { least: cycles }
+    }
+
+    /// Learns from a clean round.
+    pub(super) fn note(&mut self, round: &Round) {
+        self.least = self.least.min(round.overhead() + LEAST_BELOW);
+    }
+
+    /// The most that it costs in a quiet round.
+    pub(super) fn most(&self) -> f64 {
+        self.least + QUIET
+    }
+}
+
 /// The rounds that count, in the order they were made, and the rule that chose them.
 ///
 /// Clean ones if there are enough: as many as were wanted, or nine where time ran out before. They have to be at least half
-/// of those that kept the core; where they are fewer, only those count that pass a gate half as wide, nine at least.
+/// of those that kept the core; where they are fewer, only those count that pass a gate half as wide, nine at least. If
+/// nine of them are quiet, the others are left out; if not, the answer is marked where the function is short.
 /// Else the best-agreeing eighth: an answer that is marked, but never none.
-pub(super) fn choose(rounds: &[Round], schedule: &Schedule) -> (Vec<Round>, Gate) {
+pub(super) fn choose(rounds: &[Round], schedule: &Schedule, calling: f64) -> (Vec<Round>, Gate) {
     if !schedule.gated || rounds.len() < FEWEST_GATED {
         return (keep(rounds, rounds.len(), |_| true), Gate::Ungated);
     }
     let within = |gate: f64| rounds.iter().filter(|round| round.disagreement() <= gate).count();
     let kept_core = rounds.iter().filter(|round| round.happened == Happened::default()).count();
     let gate = if 2 * within(CLEAN) >= kept_core { CLEAN } else { CLEAN_AMONG_DISTURBED };
-    let clean = within(gate);
-    if clean >= schedule.wanted_rounds.min(FEWEST_CLEAN) {
-        return (keep(rounds, clean, |round| round.disagreement() <= gate), Gate::Clean);
+    let (clean, fewest) = (within(gate), schedule.wanted_rounds.min(FEWEST_CLEAN));
+    if clean >= fewest {
+        let passes = |round: &Round| round.disagreement() <= gate;
+        let mut least = Calling::new(calling);
+        rounds.iter().filter(|round| passes(round)).for_each(|round| least.note(round));
+        let is_quiet = |round: &Round| passes(round) && round.is_quiet(least.most());
+        let quiet = rounds.iter().filter(|round| is_quiet(round)).count();
+        if quiet >= fewest {
+            return (keep(rounds, quiet, is_quiet), Gate::Clean);
+        }
+        let kept = keep(rounds, clean, passes);
+        let is_short = median_of(kept.iter(), Round::isolated) < SHORT;
+        return (kept, if is_short { Gate::Shared } else { Gate::Clean });
     }
     let mut order: Vec<usize> = (0..rounds.len()).collect();
     order
@@ -195,7 +254,7 @@ mod tests {
         let schedule = Schedule::of(Effort::Standard);
         let mut rounds = vec![round(1.0); schedule.wanted_rounds];
         rounds.insert(3, Round { clocks: [1.0, 1.0, 1.1], ..round(1.0) });
-        let (chosen, gate) = choose(&rounds, &schedule);
+        let (chosen, gate) = choose(&rounds, &schedule, 30.0);
         assert_eq!((chosen.len(), gate), (schedule.wanted_rounds, Gate::Clean));
         assert!(chosen.iter().all(Round::is_clean));
     }
@@ -203,7 +262,7 @@ mod tests {
     #[test]
     fn few_rounds_of_a_long_function_are_enough_when_most_are_clean() {
         let rounds = [round(1.0); FEWEST_CLEAN];
-        assert_eq!(choose(&rounds, &Schedule::of(Effort::Standard)).1, Gate::Clean);
+        assert_eq!(choose(&rounds, &Schedule::of(Effort::Standard), 30.0).1, Gate::Clean);
     }
 
     /// Rounds whose clocks lie so far apart.
@@ -215,7 +274,7 @@ mod tests {
     fn where_most_rounds_are_disturbed_the_gate_is_half_as_wide() {
         let schedule = Schedule::of(Effort::Standard);
         let among = |others: Vec<Round>, narrow| {
-            choose(&[uneasy(0.008, 41), uneasy(0.004, narrow), others].concat(), &schedule)
+            choose(&[uneasy(0.008, 41), uneasy(0.004, narrow), others].concat(), &schedule, 30.0)
         };
         let (chosen, gate) = among(uneasy(0.02, 41), 9);
         assert_eq!((chosen.len(), gate), (41 + 9, Gate::Clean));
@@ -235,16 +294,56 @@ mod tests {
     fn without_enough_clean_rounds_the_best_agreeing_eighth_answers() {
         let uneasy = |step: usize| Round { clocks: [1.0, 1.0, 1.02 + step as f64 / 1e3], ..round(1.0) };
         let rounds: Vec<_> = (0..80).rev().map(uneasy).collect();
-        let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Standard));
+        let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Standard), 30.0);
         assert_eq!(gate, Gate::BestAgreeing);
         assert_eq!(chosen, (0..10).rev().map(uneasy).collect::<Vec<_>>());
+    }
+
+    /// A round in which calling costs so much, and the function so much beyond.
+    fn beside(calling: f64, cycles: f64) -> Round {
+        Round {
+            short_chain: 64.0 + calling,
+            long_chain: 256.0 + calling,
+            empty: calling + 12.0,
+            function: calling + cycles,
+            ..round(1.0)
+        }
+    }
+
+    /// What is chosen of so many quiet rounds of a function, and 41 beside a neighbour that shortens it by a cycle.
+    fn among_shared(quiet: usize, cycles: f64) -> (Vec<Round>, Gate) {
+        let rounds = [vec![beside(44.0, cycles - 1.0); 41], vec![beside(30.0, cycles); quiet]].concat();
+        choose(&rounds, &Schedule::of(Effort::Standard), 30.0)
+    }
+
+    #[test]
+    fn rounds_beside_a_busy_hardware_thread_are_clean_but_not_quiet() {
+        assert!(beside(44.0, 12.0).is_clean());
+        let (chosen, gate) = among_shared(9, 13.0);
+        assert_eq!((chosen.len(), gate), (9, Gate::Clean));
+        assert!(chosen.iter().all(|round| close(round.isolated(), 13.0)));
+    }
+
+    #[test]
+    fn a_short_function_without_quiet_rounds_is_marked_and_a_long_one_is_not() {
+        let (chosen, gate) = among_shared(8, 13.0);
+        assert_eq!((chosen.len(), gate), (41 + 8, Gate::Shared));
+        assert_eq!(among_shared(0, 13.0).1, Gate::Shared, "as the machine was when it was looked at");
+        assert_eq!(among_shared(0, 100.0).1, Gate::Clean);
+    }
+
+    #[test]
+    fn what_calling_costs_is_learnt_from_the_rounds_if_the_machine_was_looked_at_in_a_bad_moment() {
+        let rounds = [vec![beside(44.0, 12.0); 41], vec![beside(37.0, 13.0); 9]].concat();
+        let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Standard), 44.0);
+        assert_eq!((chosen.len(), gate), (9, Gate::Clean));
     }
 
     #[test]
     fn one_or_two_rounds_are_not_gated() {
         for count in 1..FEWEST_GATED {
             let rounds = vec![round(1.0); count];
-            let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Thorough));
+            let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Thorough), 30.0);
             assert_eq!((chosen.len(), gate), (count, Gate::Ungated));
         }
     }

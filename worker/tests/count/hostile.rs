@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use webrunner_protocol::counts::NotCountable;
+use webrunner_protocol::stack::{StackObstacle, StackUse};
 use webrunner_worker::count::{
-    Data, MAX_STEPS, MAX_TEXT_BYTES, Text, analyse, code_bytes, instrument, read, totals,
+    Data, MAX_STEPS, MAX_TEXT_BYTES, Text, analyse, code_bytes, instrument, read, stack_use, totals,
 };
 
 use crate::bytes::branchy;
@@ -14,6 +15,7 @@ const ADDRESS: u64 = 0x2000_0000;
 fn copy(bytes: &[u8], entry: u64, data: &[(u64, &[u8])]) -> Result<usize, NotCountable> {
     let text = Text { bytes, address: ADDRESS, entry };
     let analysis = analyse(text, data);
+    let _bound = stack_use(&analysis, text);
     let mut code = vec![0; code_bytes(&analysis)];
     let mut memory = vec![0; Data::bytes(&analysis)];
     let copy =
@@ -53,6 +55,19 @@ fn too_much_code_is_refused_by_name() {
     // Every instruction its own block: jumps to the next.
     assert!(too_large(&[0xeb, 0x00].repeat(MAX_STEPS - 1)));
     assert!(copy(&[0x90; 10_000], ADDRESS, &[]).is_ok());
+}
+
+#[test]
+fn functions_that_all_hold_each_others_code_are_not_followed_for_ever() {
+    // Each calls what comes next, and goes on with it.
+    let calling = |count: usize| {
+        let bytes = [[0xe8, 0, 0, 0, 0].repeat(count), vec![0xc3]].concat();
+        let text = Text { bytes: &bytes, address: ADDRESS, entry: ADDRESS };
+        stack_use(&analyse(text, &[]), text)
+    };
+    assert_eq!(calling(30), StackUse::AtMost(30 * 8));
+    let StackUse::Unbounded(unbounded) = calling(3000) else { panic!("a bound") };
+    assert_eq!(unbounded.why, StackObstacle::TooLarge);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use webrunner_protocol::counts::Counts;
 use webrunner_protocol::job::EntryRule;
 use webrunner_protocol::plan::Argument;
+use webrunner_protocol::stack::StackUse;
 use webrunner_worker::count::{
-    Analysis, Data, Ending, Text, analyse, code_bytes, instrument, read, set_budget, totals,
+    Analysis, Data, Ending, Text, analyse, code_bytes, instrument, read, set_budget, stack_use, totals,
 };
 use webrunner_worker::load::{Object, Rights};
 use webrunner_worker::measure::{Host, PreparedCall, Session, call_once};
@@ -35,8 +36,16 @@ impl Low {
     /// `bytes` from `at` on.
     fn slice(&self, at: usize, bytes: usize) -> &'static mut [u8] {
         assert!(at + bytes <= self.bytes);
-        // SAFETY: inside the mapping, which is never unmapped; each caller takes another part.
+        // SAFETY: inside the mapping, which lasts as long as the program whose slices these are; each caller takes another part.
         unsafe { std::slice::from_raw_parts_mut((self.start + at) as *mut u8, bytes) }
+    }
+}
+
+impl Drop for Low {
+    fn drop(&mut self) {
+        // SAFETY: this value's own mapping; what lies in it belongs to the program that is dropped with it. There is
+        // room for about a hundred at a time.
+        unsafe { libc::munmap(self.start as *mut libc::c_void, self.bytes) };
     }
 }
 
@@ -122,6 +131,16 @@ impl Program {
         run
     }
 
+    /// How deep it takes the stack, as static analysis has it.
+    pub fn stack_use(&self) -> StackUse {
+        stack_use(&self.analysis, self.text)
+    }
+
+    /// How many bytes below its return address a call changes.
+    pub fn stack_seen(&self, arguments: &[Argument], buffers: &[u64]) -> u64 {
+        Caller::new().stack_changed(self.text.entry, arguments, buffers)
+    }
+
     /// Calls the function itself and gives the instructions it executes, counted by single steps, and what it returns.
     pub fn step(&self, arguments: &[Argument], buffers: &[u64]) -> (u64, u64) {
         let mut caller = Caller::new();
@@ -164,6 +183,30 @@ impl Caller {
         let call = PreparedCall::new(arguments, buffers, function, top).unwrap();
         // SAFETY: tests call functions that stay on their stack and in their buffers; the stack is this caller's own.
         unsafe { call_once(&mut self.session, &call, &self.host) }.1
+    }
+
+    /// Calls a function on a stack of one pattern, then on one of another, and gives the bytes below the return address
+    /// that were changed in either.
+    fn stack_changed(&mut self, function: u64, arguments: &[Argument], buffers: &[u64]) -> u64 {
+        let below = |stack: &[u128; 4096], pattern: u128| {
+            let changed = stack.iter().position(|&word| word != pattern).unwrap_or(4000);
+            let inside = stack[changed]
+                .to_le_bytes()
+                .iter()
+                .zip(pattern.to_le_bytes())
+                .take_while(|(a, b)| **a == *b)
+                .count();
+            (4000 * 16 - changed * 16 - inside) as u64
+        };
+        let mut deepest = 0;
+        for pattern in [0x5c5c_5c5c_5c5c_5c5c_5c5c_5c5c_5c5c_5c5c_u128, 0x13131313_13131313_13131313_13131313]
+        {
+            self.stack.get_mut().fill(pattern);
+            self.call(function, arguments, buffers);
+            deepest = deepest.max(below(self.stack.get_mut(), pattern));
+        }
+        // Between the top and what the function uses lies its return address.
+        deepest.saturating_sub(8)
     }
 }
 

@@ -6,3 +6,4 @@ mod exact;
 mod hostile;
 mod machine;
 mod objects;
+mod stack;

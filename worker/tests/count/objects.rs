@@ -4,13 +4,16 @@ use webrunner_protocol::plan::Argument;
 
 use crate::machine::Program;
 
+/// Name and bytes of an object.
 macro_rules! object {
     ($name:literal) => {
         ($name, include_bytes!(concat!("../../../tests/objects/", $name)).as_slice())
     };
 }
 
-const PLAYGROUND: [(&str, &[u8]); 20] = [
+pub(crate) use object;
+
+pub const PLAYGROUND: [(&str, &[u8]); 20] = [
     object!("good/chain100.o"),
     object!("good/chain100_stripped.o"),
     object!("good/chain_loop.o"),
@@ -33,7 +36,7 @@ const PLAYGROUND: [(&str, &[u8]); 20] = [
     object!("good/base_gas.o"),
 ];
 
-const SDOT: [(&str, &[u8]); 12] = [
+pub const SDOT: [(&str, &[u8]); 12] = [
     object!("good/sdot_gcc_O0_pic.o"),
     object!("good/sdot_gcc_O2_pic.o"),
     object!("good/sdot_gcc_O3_pic.o"),
@@ -49,7 +52,7 @@ const SDOT: [(&str, &[u8]); 12] = [
 ];
 
 /// Whether the CPU can run it.
-fn runs(name: &str) -> bool {
+pub fn runs(name: &str) -> bool {
     let needs = name.contains("avx2") || name.contains("peachpy");
     !needs || (std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"))
 }

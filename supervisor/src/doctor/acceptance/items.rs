@@ -1,5 +1,5 @@
 //! The eight items, in their order. The bounds are those of a machine without hardware counters and with busy
-//! neighbours; how they were come by is in `docs/measurement.md`.
+//! neighbours; how they were come by is in `docs/method.md`.
 
 use super::hog::Hog;
 use super::laboratory::{CHAIN, Laboratory, Series};

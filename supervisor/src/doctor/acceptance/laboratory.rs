@@ -6,11 +6,14 @@
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
+use serde_json::Value;
 use webrunner_kernels::Catalogue;
 use webrunner_protocol::reply::Measurement;
 
 use crate::problem::Problem;
 use crate::progress::Progress;
+use crate::render::{self, Report};
+use crate::repeat::{self, Measured};
 use crate::request::{Call, RunRequest};
 use crate::service::Service;
 use crate::summary::{Quality, Summary};
@@ -112,6 +115,28 @@ impl<'a> Laboratory<'a> {
             dropped: samples.dropped,
             accepted: Quality::of(samples.gate, &summary) == Quality::Ok,
         })
+    }
+
+    /// Measures a function once, with a repeat if it is in doubt, and gives the answer in JSON that a client would have.
+    ///
+    /// # Errors
+    /// What it ended in instead.
+    pub(super) async fn answer(&self, query: &str, object: &Bytes) -> Result<Value, Problem> {
+        let request = RunRequest::from_query(query)?;
+        let mut call = request.resolve(self.catalogue)?;
+        call.events = request.selection(&self.service.facts().hardware)?;
+        let Measured { measurement, run } = repeat::measure(self.service, &call, object, |_| {}).await?;
+        let report = Report {
+            id: "doctor",
+            machine: &self.service.machine,
+            pool: self.service.facts(),
+            call: &call,
+            object,
+            run: &run,
+            measurement: &measurement,
+        };
+        let body = render::json(&report).map_err(|_| Problem::Internal)?;
+        serde_json::from_slice(&body).map_err(|_| Problem::Internal)
     }
 
     async fn run(&self, call: &Call<'_>, object: &Bytes) -> Result<Box<Measurement>, Problem> {

@@ -1,9 +1,11 @@
-//! `--measure`: eight things a good answer must be, tried on functions whose true figures are known.
+//! `--measure`: eight things a good answer must be, and a ninth where there are hardware counters, tried on functions
+//! whose true figures are known.
 //!
 //! Each [`Row`] has a figure, its bound and a verdict. What this host cannot show is skipped with the reason and is no
 //! failure. Two parts of the list need the harness taken apart and are left to its own tests: that a slowed clock loop
 //! spoils its round (`worker/src/measure/round.rs`), and that single steps and block counts agree (`worker/tests/count/`).
 
+mod counted;
 mod hog;
 mod items;
 mod laboratory;
@@ -42,7 +44,7 @@ impl Verdict {
 /// One figure held against its bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Number of the item, 1 to 8; an item may have several rows.
+    /// Number of the item, 1 to 9; an item may have several rows.
     pub item: u8,
     /// What was measured.
     pub what: String,
@@ -84,5 +86,6 @@ pub async fn measure(service: &Service, catalogue: &Catalogue, runs: u32) -> Vec
     items::instructions(&mut laboratory, &mut rows).await;
     items::hostile_timing(&mut laboratory, &mut rows).await;
     items::throughput(&mut laboratory, &sdot, &mut rows).await;
+    counted::counters(&mut laboratory, &mut rows).await;
     rows
 }

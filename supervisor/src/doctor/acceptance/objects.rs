@@ -47,6 +47,44 @@ pub(super) fn sdot_instructions(n: u64) -> u64 {
     20 * (n / 64) + 21
 }
 
+/// Cache lines of 64 bytes that [`reads_lines`] reads: 4 KiB.
+pub(super) const LINES: u32 = 64;
+
+/// Branches of [`branches`] that chance may decide.
+pub(super) const BRANCHES: u32 = 1000;
+
+/// As `sdot`: reads the first word of each line of 4 KiB of x, after all were put out of the caches if `flushed`.
+pub(super) fn reads_lines(flushed: bool) -> Bytes {
+    let mut text = Vec::new();
+    if flushed {
+        // `mov rax, rsi; mov ecx, LINES`; `clflush [rax]; add rax, 64; dec ecx; jnz`; `mfence`
+        text.extend([0x48, 0x89, 0xf0, 0xb9]);
+        text.extend(LINES.to_le_bytes());
+        text.extend([0x0f, 0xae, 0x38, 0x48, 0x83, 0xc0, 64, 0xff, 0xc9, 0x75, 0xf5, 0x0f, 0xae, 0xf0]);
+    }
+    // `mov ecx, LINES; xorps xmm0, xmm0`; `mov rax, [rsi]; add rsi, 64; dec ecx; jnz`; `ret`
+    text.push(0xb9);
+    text.extend(LINES.to_le_bytes());
+    text.extend([0x0f, 0x57, 0xc0, 0x48, 0x8b, 0x06, 0x48, 0x83, 0xc6, 64, 0xff, 0xc9, 0x75, 0xf5, RET]);
+    object(&text)
+}
+
+/// A loop of [`BRANCHES`] turns, each with a branch by a bit of a xorshift generator that begins with the time stamp if
+/// `random`, and with 0, where it stays, if not.
+pub(super) fn branches(random: bool) -> Bytes {
+    // `rdtsc`; `xor eax, eax` or two of `nop`; `mov ecx, BRANCHES`
+    let mut text = vec![0x0f, 0x31];
+    text.extend(if random { [0x90, 0x90] } else { [0x31, 0xc0] });
+    text.push(0xb9);
+    text.extend(BRANCHES.to_le_bytes());
+    // `mov edx, eax; shl edx, 13; xor eax, edx; mov edx, eax; shr edx, 17; xor eax, edx; mov edx, eax; shl edx, 5; xor eax, edx`
+    text.extend([0x89, 0xc2, 0xc1, 0xe2, 13, 0x31, 0xd0, 0x89, 0xc2, 0xc1, 0xea, 17, 0x31, 0xd0]);
+    text.extend([0x89, 0xc2, 0xc1, 0xe2, 5, 0x31, 0xd0]);
+    // `test eax, 0x10000; jz` over `add rdi, rdi`; `dec ecx; jnz`; `ret`
+    text.extend([0xa9, 0, 0, 1, 0, 0x74, 3, 0x48, 0x01, 0xff, 0xff, 0xc9, 0x75, 0xdd, RET]);
+    object(&text)
+}
+
 fn repeated(instruction: &[u8], count: usize) -> Vec<u8> {
     let mut text = instruction.repeat(count);
     text.push(RET);
@@ -74,4 +112,29 @@ fn object(text: &[u8]) -> Bytes {
         file.extend(word.to_le_bytes());
     }
     file.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
+
+    use super::*;
+
+    #[test]
+    fn every_branch_of_code_written_in_bytes_leads_to_an_instruction() {
+        const TEXT: usize = 64;
+        let objects =
+            [loop_of(3), copy(), reads_lines(false), reads_lines(true), branches(false), branches(true)];
+        for (number, object) in objects.iter().enumerate() {
+            let text = &object[TEXT..object.len() - 2 * 64];
+            let code: Vec<Instruction> = Decoder::with_ip(64, text, 0, DecoderOptions::NONE).iter().collect();
+            assert!(code.iter().all(|instruction| !instruction.is_invalid()), "number {number}");
+            assert_eq!(code.last().map(Instruction::flow_control), Some(FlowControl::Return));
+            let branches = code.iter().filter(|code| code.flow_control() == FlowControl::ConditionalBranch);
+            for branch in branches {
+                let target = branch.near_branch_target();
+                assert!(code.iter().any(|code| code.ip() == target), "number {number}: {target:#x}");
+            }
+        }
+    }
 }
