@@ -9,10 +9,10 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_web::middleware::from_fn;
-use actix_web::web::Data;
 use actix_web::App;
 use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::ServeConfig;
