@@ -5,7 +5,7 @@
 //! 35 MB, and it may have hundreds of connections. So requests wait as the bytes they came as, here or in the kernel.
 //!
 //! Something is read even then: a stream that ends is a client that left, whose job is to be cancelled. One that sends more
-//! than [`MOST_AHEAD`] behind a job is only seen to leave when that has ended, or by a reset.
+//! than [`MOST_AHEAD`] behind a job is only seen to leave when that has ended.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connections::Connection;
@@ -21,7 +22,7 @@ use crate::connections::Connection;
 const PIECE: usize = 2 << 10;
 
 /// Most bytes read before they are wanted.
-const MOST_AHEAD: usize = 16 << 10;
+const MOST_AHEAD: usize = 128 << 10;
 
 /// A client's stream.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Paced<T> {
     stream: T,
     connection: Rc<Connection>,
     /// What was read before it was wanted.
-    ahead: Vec<u8>,
+    ahead: BytesMut,
     /// Whether the stream ended behind that.
     ended: bool,
     /// Whether a piece was handed on since the reader last had to wait.
@@ -39,7 +40,7 @@ pub struct Paced<T> {
 impl<T> Paced<T> {
     /// Paces a stream by what the connection is doing.
     pub fn new(stream: T, connection: Rc<Connection>) -> Self {
-        Self { stream, connection, ahead: Vec::new(), ended: false, fed: false }
+        Self { stream, connection, ahead: BytesMut::new(), ended: false, fed: false }
     }
 
     /// What the connection is doing.
@@ -75,8 +76,7 @@ impl<T: AsyncRead + Unpin> Paced<T> {
             buffer.advance(count);
         } else {
             let count = most.min(self.ahead.len());
-            buffer.put_slice(&self.ahead[..count]);
-            self.ahead.drain(..count);
+            buffer.put_slice(&self.ahead.split_to(count));
         }
         let count = buffer.filled().len() - before;
         self.connection.came(count);

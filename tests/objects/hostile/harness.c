@@ -269,18 +269,6 @@ void jump_out(void)
     __asm__ volatile("mov %0, %%rsp\n\tret" : : "r"(stack + 48) : "memory");
 }
 
-/* Row 51: faults with the stack pointer low in the `argument`th page that the worker can write. One of them is the lowest of the
- * stack its signal handlers run on. */
-void fault_on_page(u64 argument)
-{
-    u64 base = find(CALLER).base;
-    const struct segment *writable = segment(base, 6);
-    u64 page = ((base + writable->address) & ~(PAGE - 1)) + argument * PAGE;
-    if (page >= base + writable->address + writable->bytes)
-        end(FAILED);
-    __asm__ volatile("mov %0, %%rsp\n\tud2" : : "r"(page + 64) : "memory");
-}
-
 /* Row 52: everything the worker can write, filled with what means something there, then a return or a fault. */
 
 _Noreturn static void taken_over(void)
@@ -325,7 +313,7 @@ void mean_and_fault(u64 argument)
     *(volatile u8 *)0 = 0;
 }
 
-/* Row 53: every word of the worker that could be a key, tried as one: to fork, or to make text writable. A wrong one ends the
+/* Row 53: words of the worker that could be a key, each tried as one: to fork, or to make text writable. A wrong one ends the
  * process, so each job tries one. */
 
 static int could_be_a_key(u64 word)
@@ -340,7 +328,7 @@ static int could_be_a_key(u64 word)
 
 static u64 nth_key(u64 from, u64 to, u64 *n)
 {
-    for (u64 at = from; at + 8 <= to; at += 4)
+    for (u64 at = from; at + 8 <= to; at += 8)
         if (could_be_a_key(*(const u64 *)at) && (*n)-- == 0)
             return *(const u64 *)at;
     return 0;
@@ -350,7 +338,7 @@ static u64 find_key(const u8 *caller, u64 n)
 {
     struct harness harness = find(caller);
     const struct segment *writable = segment(harness.base, 6);
-    u64 statics = (harness.base + writable->address + 3) & ~3UL;
+    u64 statics = (harness.base + writable->address + 7) & ~7UL;
     /* What earlier calls left below the stack pointer comes first. */
     u64 key = nth_key((harness.stack & ~(PAGE - 1)) - 2 * PAGE, (harness.stack | (PAGE - 1)) + 1, &n);
     return key ? key : nth_key(statics, harness.base + writable->address + writable->bytes, &n);

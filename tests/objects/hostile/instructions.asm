@@ -394,7 +394,7 @@ entry do_ptwrite
 entry do_rdpkru
         one     db 0x0f, 0x01, 0xee
 
-; Row 57: what is loaded into ss holds traps back for one instruction; here that is a way into the kernel.
+; Row 51: what is loaded into ss holds traps back for one instruction; here that is a way into the kernel.
 %macro  after_ss 2+
 entry %1_after_ss
         push    0x2b

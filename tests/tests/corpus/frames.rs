@@ -227,8 +227,8 @@ fn a_worker_that_says_it_is_done_and_is_not_is_ended() {
     is_measured(&answer);
     assert_ne!(answer.json()["integrity"], "verified");
     for (function, outcome) in [
-        ("shut_and_spin", "time-limit"),
-        ("shut_and_wait", "time-limit"),
+        ("shut_and_spin", "protocol-violation"),
+        ("shut_and_wait", "protocol-violation"),
         ("shut_and_return", "kernel-exited"),
         ("shut_and_fault", "kernel-exited"),
         ("shut_and_call", "kernel-exited"),

@@ -1,4 +1,4 @@
-//! Rows 42 to 50, 56 and 57: instructions that need a right, a mode, or a part of the CPU that a function may not have.
+//! Rows 42 to 51 and 56: instructions that need a right, a mode, or a part of the CPU that a function may not have.
 
 use serde_json::json;
 use webrunner_tests::http::{Answer, slug};
@@ -223,7 +223,7 @@ fn further_parts_of_the_cpu_give_no_rights() {
     }
 }
 
-/// R57. Ways into the kernel in the shadow of a load of ss, returns from interrupts that never were, faults of 32-bit code.
+/// R51. Ways into the kernel in the shadow of a load of ss, returns from interrupts that never were, faults of 32-bit code.
 #[test]
 fn odd_ways_into_the_kernel_and_back_are_told_by_their_signal() {
     let target = locked();
