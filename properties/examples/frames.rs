@@ -73,7 +73,7 @@ async fn run(service: &Service, object: &str, options: &str) -> Result<End, Box<
     let job = codec::encode(&Job { id: JOB, layout_seed: 1, work: call.work() }, MAX_JOB_BYTES)?;
     let header = JobHeader { job_bytes: job.len() as u32, object_bytes: object.len() as u32 };
     write("job", &[&header.to_bytes()[..], &job, &object].concat())?;
-    let fork = ZygoteRequest::Fork { worker: WorkerId(1), profile: WorkerProfile::Counting };
+    let fork = ZygoteRequest::Fork { worker: WorkerId(1), profile: WorkerProfile::Counting, end: None };
     write("fork", &codec::encode(&fork, MAX_CONTROL_BYTES)?)?;
     let forked = ZygoteReport::Forked { worker: WorkerId(1), ended: None };
     write("forked", &codec::encode(&forked, MAX_CONTROL_BYTES)?)?;

@@ -18,6 +18,13 @@ pub enum ZygoteRequest {
         worker: WorkerId,
         /// What it is to be ready for.
         profile: WorkerProfile,
+        /// A worker to end first, as by [`End`](Self::End): most often the one that the new one replaces.
+        end: Option<WorkerId>,
+    },
+    /// End a worker, if it has not ended: its job is over, whatever it is doing. There is no answer but the usual report of its end.
+    End {
+        /// The worker's number.
+        worker: WorkerId,
     },
     /// Answer [`ZygoteReport::Pong`].
     Ping,
@@ -85,7 +92,7 @@ pub enum ZygoteReport {
         /// One line: what failed and what to do.
         reason: String,
     },
-    /// A worker is waiting for its job. Two descriptors come with this packet: its job socket, then its pidfd.
+    /// A worker is waiting for its job. Its job socket comes with this packet.
     Forked {
         /// The worker's number.
         worker: WorkerId,

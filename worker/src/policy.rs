@@ -141,12 +141,17 @@ fn setup_rules(worker_stack: usize) -> Vec<Rule> {
         keyed(
             libc::SYS_sendmsg,
             vec![Test::Is(0, fd::CONTROL as u32), Test::Is(2, libc::MSG_NOSIGNAL as u32)],
-            "zygote: report, handing over a job socket and a pidfd",
+            "zygote: report, handing over a job socket",
         ),
         keyed(
             libc::SYS_close,
             vec![],
             "zygote: let go of what was handed over; worker: of a group that could not be opened whole",
+        ),
+        keyed(
+            libc::SYS_kill,
+            vec![Test::Between(0, 1, i32::MAX as u32), Test::Is(1, libc::SIGKILL as u32)],
+            "zygote: end one worker whose job is over, never a group",
         ),
         keyed(
             libc::SYS_wait4,

@@ -20,7 +20,7 @@ use crate::heap::Bump;
 use crate::kernel_job::Meter;
 use crate::lockdown::{self, Lock};
 use crate::measure::{Host, Session};
-use crate::sys::keyed::{self, Forked};
+use crate::sys::keyed;
 use crate::sys::{self, Errno, boot, fd, image, packet, process};
 use crate::worker::{self, Profile};
 
@@ -109,7 +109,7 @@ fn receive_config() -> Result<ZygoteConfig, String> {
         .map_err(|errno| format!("cannot read the configuration: {errno:?}"))?;
     match codec::decode(&buffer[..len]) {
         Ok(ZygoteRequest::Configure(config)) => check_version(config),
-        Ok(ZygoteRequest::Fork { .. } | ZygoteRequest::Ping) => {
+        Ok(ZygoteRequest::Fork { .. } | ZygoteRequest::End { .. } | ZygoteRequest::Ping) => {
             Err("a request came before the configuration".into())
         }
         Err(_) => Err(format!(
@@ -159,6 +159,13 @@ impl Children {
         slot.take().map(|(_, worker)| worker)
     }
 
+    /// Ends a worker, unless it was reaped.
+    fn end(&self, worker: WorkerId) {
+        if let Some((pid, _)) = self.living.iter().flatten().find(|(_, known)| *known == worker) {
+            process::kill(*pid);
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.living.iter().all(Option::is_some)
     }
@@ -196,10 +203,14 @@ fn serve() -> ! {
 
 fn obey(children: &mut Children, unreported: &mut Option<Ended>, request: &[u8]) {
     match codec::decode(request) {
-        Ok(ZygoteRequest::Fork { worker, profile: kind }) => {
+        Ok(ZygoteRequest::Fork { worker, profile: kind, end }) => {
+            if let Some(worker) = end {
+                children.end(worker);
+            }
             let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(&kind) };
             note_fork(children, unreported, worker, forked);
         }
+        Ok(ZygoteRequest::End { worker }) => children.end(worker),
         Ok(ZygoteRequest::Ping) => report(&ZygoteReport::Pong, None),
         // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
         Ok(ZygoteRequest::Configure(_)) | Err(_) => sys::exit(EXIT_UNABLE),
@@ -211,28 +222,27 @@ fn note_fork(
     children: &mut Children,
     unreported: &mut Option<Ended>,
     worker: WorkerId,
-    forked: Result<(i32, i32, i32), Errno>,
+    forked: Result<(i32, i32), Errno>,
 ) {
     match forked {
-        Ok((pid, socket, pidfd)) => {
+        Ok((pid, socket)) => {
             children.add(pid, worker);
             let ended = unreported.take();
-            report(&ZygoteReport::Forked { worker, ended }, Some([socket, pidfd]));
+            report(&ZygoteReport::Forked { worker, ended }, Some(socket));
             process::close(socket);
-            process::close(pidfd);
         }
         Err(Errno(errno)) => report(&ZygoteReport::ForkFailed { worker, errno }, None),
     }
 }
 
-/// Forks one worker; its process id, the supervisor's end of its job socket, and its pidfd.
-fn try_fork(kind: &WorkerProfile) -> Result<(i32, i32, i32), Errno> {
+/// Forks one worker; its process id, and the supervisor's end of its job socket.
+fn try_fork(kind: &WorkerProfile) -> Result<(i32, i32), Errno> {
     let [ours, theirs] = packet::job_socket()?;
     // SAFETY: the zygote has one thread, and a worker uses only what it is born with.
     let forked = unsafe { keyed::fork(worker::birth(theirs, kind)) };
     process::close(theirs);
     match forked {
-        Ok(Forked { pid, pidfd }) => Ok((pid, ours, pidfd)),
+        Ok(pid) => Ok((pid, ours)),
         Err(errno) => {
             process::close(ours);
             Err(errno)
@@ -257,9 +267,9 @@ fn report_end(unreported: &mut Option<Ended>) {
 }
 
 /// Sends a report; a supervisor that cannot be reached is gone, and so then is the zygote.
-fn report(report: &ZygoteReport, descriptors: Option<[i32; 2]>) {
+fn report(report: &ZygoteReport, descriptor: Option<i32>) {
     let mut buffer = [0; 256];
-    let sent = codec::encode_into(report, &mut buffer).map(|len| packet::send(&buffer[..len], descriptors));
+    let sent = codec::encode_into(report, &mut buffer).map(|len| packet::send(&buffer[..len], descriptor));
     if !matches!(sent, Ok(Ok(()))) {
         sys::exit(EXIT_UNABLE);
     }

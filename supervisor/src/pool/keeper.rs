@@ -20,7 +20,8 @@ use webrunner_protocol::ids::CoreId;
 use super::launcher::Launcher;
 use super::queue::Queue;
 use super::readable::Readable;
-use super::slot::{Generation, Slot};
+use super::slot::Slot;
+use super::worker::Generation;
 use super::zygote::{self, Incoming, LaunchError, Zygote};
 use crate::metrics::PoolMetrics;
 
@@ -260,12 +261,11 @@ impl Keeper {
         }
         match incoming {
             Incoming::Report(ZygoteReport::Pong) => slot.answers(generation),
-            Incoming::Forked { worker, descriptors, ended } => {
-                // One whose descriptors were lost on the way has read the end of its socket and is gone.
-                let whole = descriptors.and_then(|(socket, pidfd)| Ok((Readable::new(socket)?, pidfd)));
-                match whole {
-                    Ok((socket, pidfd)) => {
-                        if let Some(took) = slot.add(worker, socket, pidfd) {
+            Incoming::Forked { worker, socket, ended } => {
+                // One whose socket was lost on the way has read the end of it and is gone.
+                match socket.and_then(Readable::new) {
+                    Ok(socket) => {
+                        if let Some(took) = slot.add(worker, socket) {
                             metrics.forked(took);
                         }
                     }

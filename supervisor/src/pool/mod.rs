@@ -25,6 +25,7 @@ mod outcome;
 mod queue;
 mod readable;
 mod slot;
+mod worker;
 mod zygote;
 
 use std::cell::RefCell;
@@ -47,7 +48,8 @@ pub use self::exchange::parse_reply;
 use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Lease, Need, Queue};
-use self::slot::{Ready, Slot, Worker};
+use self::slot::Slot;
+use self::worker::{Ready, Worker};
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
 use crate::check::{Examination, Examined};
 use crate::events::host::HostEvents;

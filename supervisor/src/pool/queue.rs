@@ -18,7 +18,8 @@ use webrunner_protocol::events::EventSet;
 use webrunner_protocol::ids::CoreId;
 
 use super::outcome::RunError;
-use super::slot::{Ready, Slot, Worker, WorkerNumbers};
+use super::slot::{Slot, WorkerNumbers};
+use super::worker::{Ready, Worker};
 use super::{Gauges, SlotView};
 use crate::metrics::PoolMetrics;
 
@@ -246,12 +247,11 @@ impl Queue {
         claims
     }
 
-    /// A job has ended: its worker is of no further use, whatever it is doing.
+    /// A job has ended: its worker is ended too, and another asked for.
     fn give_back(&mut self, grant: &Grant) {
-        grant.worker.kill();
         self.running -= 1;
         if let Some(slot) = self.slots.get_mut(grant.slot) {
-            slot.release(grant.ready);
+            slot.release(grant.ready, &grant.worker);
         }
         self.refill(grant.slot);
     }

@@ -5,79 +5,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::oneshot;
-use webrunner_protocol::control::{ExitStatus, Lane, Usage, WorkerProfile};
+use webrunner_protocol::control::{Lane, WorkerProfile};
 use webrunner_protocol::events::EventSet;
 use webrunner_protocol::ids::{CoreId, WorkerId};
 
 use super::SlotView;
 use super::backoff::Backoff;
 use super::readable::Readable;
+use super::worker::{Exit, Generation, Ready, Running, Worker, standby_wanted};
 use super::zygote;
-
-/// How a worker's process ended, as the zygote saw it.
-pub(super) type Exit = (ExitStatus, Usage);
-
-/// Which of a slot's zygotes something comes from; the first is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Generation(pub(super) u64);
-
-/// What a worker is ready for, and what a job asks of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Ready {
-    /// A job that counts no events.
-    Plain,
-    /// A job that counts the usual events.
-    Counting,
-    /// The one job with this number, which counts events of its own.
-    Chosen(u64),
-}
-
-/// A worker that waits for a job or runs one.
-#[derive(Debug)]
-pub(super) struct Worker {
-    /// Its number.
-    pub(super) id: WorkerId,
-    /// The core it is pinned to.
-    pub(super) core: CoreId,
-    /// What it is ready for.
-    ready: Ready,
-    generation: Generation,
-    /// Its job socket.
-    pub(super) socket: Readable,
-    pidfd: OwnedFd,
-    /// Gives its end once the zygote has reported it.
-    pub(super) exit: oneshot::Receiver<Exit>,
-}
-
-/// Workers of a kind that wait on each core. One more than can run covers the fork of the next; a job that counts
-/// takes milliseconds, in which the next is long forked.
-fn standby_wanted(lane: Lane) -> [(Ready, WorkerProfile, usize); 2] {
-    let counting = match lane {
-        Lane::Measuring => 1,
-        Lane::Quick => 0,
-    };
-    [
-        (Ready::Plain, WorkerProfile::Plain, QUICK_AT_ONCE + 1),
-        (Ready::Counting, WorkerProfile::Counting, counting),
-    ]
-}
-
-impl Worker {
-    /// Whether it can do a job that asks for `ready`: one that counts can also do without.
-    fn serves(&self, ready: Ready) -> bool {
-        self.ready == ready || (self.ready, ready) == (Ready::Counting, Ready::Plain)
-    }
-
-    /// Ends the process. One that has already ended is not harmed.
-    pub(super) fn kill(&self) {
-        // ESRCH: it is gone, which is what was wanted.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-    }
-}
 
 /// One core's place in the pool.
 #[derive(Debug)]
@@ -87,7 +27,7 @@ pub(super) struct Slot {
     /// What jobs it takes.
     pub(super) lane: Lane,
     /// The zygote's control socket while there is a zygote.
-    control: Option<OwnedFd>,
+    control: Option<Rc<OwnedFd>>,
     /// Which zygote that is, or was the last.
     generation: Generation,
     /// Jobs it was given.
@@ -104,6 +44,8 @@ pub(super) struct Slot {
     standby: VecDeque<Worker>,
     /// Who is to hear of the end of each living worker.
     living: HashMap<WorkerId, (Generation, oneshot::Sender<Exit>)>,
+    /// A worker whose job is over, which the zygote is to be told with the next request.
+    over: Option<WorkerId>,
     /// Forks asked for and not yet answered.
     forking: HashMap<WorkerId, Fork>,
     /// When the zygote was last heard of, or first asked again.
@@ -122,35 +64,8 @@ pub(super) struct Slot {
     busy_before: Duration,
 }
 
-/// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. Their figures are
-/// coarse, and a job that is measured with care always runs alone.
-const QUICK_AT_ONCE: usize = 2;
-
 /// Time between two attempts to renew a zygote that goes on well enough meanwhile.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
-
-/// Jobs that run on a core, by what they asked for.
-#[derive(Debug, Default)]
-struct Running {
-    plain: usize,
-    counting: usize,
-}
-
-impl Running {
-    fn admits(&self, ready: Ready) -> bool {
-        match ready {
-            Ready::Plain => self.counting == 0 && self.plain < QUICK_AT_ONCE,
-            Ready::Counting | Ready::Chosen(_) => self.counting == 0 && self.plain == 0,
-        }
-    }
-
-    fn count(&mut self, ready: Ready) -> &mut usize {
-        match ready {
-            Ready::Plain => &mut self.plain,
-            Ready::Counting | Ready::Chosen(_) => &mut self.counting,
-        }
-    }
-}
 
 /// A worker that was asked for.
 #[derive(Debug)]
@@ -187,6 +102,7 @@ impl Slot {
             births: Backoff::default(),
             standby: VecDeque::new(),
             living: HashMap::new(),
+            over: None,
             forking: HashMap::new(),
             forking_since: None,
             asked: None,
@@ -236,7 +152,7 @@ impl Slot {
         self.standby.retain(|worker| {
             let keep = !matches!(worker.ready, Ready::Chosen(_)) || awaited(worker.ready);
             if !keep {
-                worker.kill();
+                worker.end();
             }
             keep
         });
@@ -251,7 +167,7 @@ impl Slot {
     /// Jobs that run here.
     #[must_use]
     pub(super) fn running(&self) -> usize {
-        self.running.plain + self.running.counting
+        self.running.all()
     }
 
     /// Whether there is a zygote to ask for workers.
@@ -328,7 +244,7 @@ impl Slot {
     /// If the zygote is gone or too far behind.
     pub(super) fn ask(&mut self) -> std::io::Result<()> {
         let Some(control) = self.control.as_ref().filter(|_| self.asked.is_none()) else { return Ok(()) };
-        zygote::ask(control)?;
+        zygote::ask(&**control)?;
         self.asked = Some(Instant::now());
         Ok(())
     }
@@ -342,7 +258,8 @@ impl Slot {
 
     /// Takes a zygote on. Workers of the one before it serve until its own have come.
     pub(super) fn adopt(&mut self, control: OwnedFd) -> Generation {
-        self.control = Some(control);
+        self.control = Some(Rc::new(control));
+        self.over = None;
         self.asked = None;
         self.heard = Instant::now();
         self.generation.0 += 1;
@@ -361,7 +278,7 @@ impl Slot {
     /// Begins to renew the zygote if it has had its jobs and no job runs that must not be disturbed.
     pub(super) fn begin_renewal(&mut self, jobs: u64) -> bool {
         let may = self.renewal_at.is_none_or(|at| Instant::now() >= at);
-        let begins = self.jobs >= jobs && may && !self.renewing && self.running.counting == 0;
+        let begins = self.jobs >= jobs && may && !self.renewing && !self.running.any_measured();
         self.renewing |= begins;
         begins
     }
@@ -383,14 +300,21 @@ impl Slot {
         self.living.values().any(|(generation, exit)| *generation == zygote && !exit.is_closed())
     }
 
-    /// Asks for workers until enough of each profile wait or are on their way.
+    /// Asks for workers until enough of each profile wait or are on their way, and has the one ended whose job is over.
     ///
     /// # Errors
     /// If the zygote is gone or too far behind.
     pub(super) fn refill(&mut self, numbers: &mut WorkerNumbers) -> std::io::Result<()> {
-        if self.births.is_pausing() {
-            return Ok(());
+        if !self.births.is_pausing() {
+            self.ask_for_standby(numbers)?;
         }
+        match (&self.control, self.over.take()) {
+            (Some(control), Some(worker)) => zygote::request_end(&**control, worker),
+            _ => Ok(()),
+        }
+    }
+
+    fn ask_for_standby(&mut self, numbers: &mut WorkerNumbers) -> std::io::Result<()> {
         for (ready, profile, wanted) in standby_wanted(self.lane) {
             let own = (self.generation, ready);
             let waiting =
@@ -412,7 +336,7 @@ impl Slot {
     ) -> std::io::Result<()> {
         let Some(control) = &self.control else { return Ok(()) };
         let worker = numbers.next();
-        zygote::request_fork(control, worker, profile)?;
+        zygote::request_fork(&**control, worker, profile, self.over.take())?;
         let asked = Instant::now();
         self.forking.insert(worker, Fork { generation: self.generation, ready, asked });
         self.forking_since.get_or_insert(asked);
@@ -421,14 +345,15 @@ impl Slot {
 
     /// A worker has come; gives how long ago it was asked for. One that was not asked for, or whose zygote was renewed
     /// meanwhile, is let go again; and so is one of an earlier zygote that waited in its stead.
-    pub(super) fn add(&mut self, id: WorkerId, socket: Readable, pidfd: OwnedFd) -> Option<Duration> {
+    pub(super) fn add(&mut self, id: WorkerId, socket: Readable) -> Option<Duration> {
         let Fork { generation, ready, asked } = self.answered(id)?;
         if generation != self.generation {
             return None;
         }
+        let zygote = Rc::clone(self.control.as_ref()?);
         let (sender, exit) = oneshot::channel();
         self.living.insert(id, (generation, sender));
-        self.standby.push_back(Worker { id, core: self.core, ready, generation, socket, pidfd, exit });
+        self.standby.push_back(Worker { id, core: self.core, ready, generation, zygote, socket, exit });
         let old = |worker: &Worker| worker.ready == ready && worker.generation != generation;
         if let Some(at) = self.standby.iter().position(old) {
             // It reads the end of its socket and exits.
@@ -475,8 +400,14 @@ impl Slot {
         Some(worker)
     }
 
-    /// A job that asked for `ready` has ended.
-    pub(super) fn release(&mut self, ready: Ready) {
+    /// A job that asked for `ready` has ended, and its worker is of no further use, whatever it is doing. It is ended at once,
+    /// or by the [`refill`](Self::refill) that is to follow.
+    pub(super) fn release(&mut self, ready: Ready, worker: &Worker) {
+        if !self.is_current(worker.generation) {
+            worker.end();
+        } else if self.living.contains_key(&worker.id) {
+            self.over = Some(worker.id);
+        }
         let count = self.running.count(ready);
         *count = count.saturating_sub(1);
         self.idle_since = Instant::now();

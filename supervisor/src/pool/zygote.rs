@@ -126,8 +126,8 @@ pub(super) enum Incoming {
     Forked {
         /// Its number.
         worker: WorkerId,
-        /// Its job socket and its process; an error if this process had no room for them.
-        descriptors: io::Result<(OwnedFd, OwnedFd)>,
+        /// Its job socket; an error if this process had no room for it.
+        socket: io::Result<OwnedFd>,
         /// A worker that ended since the last report.
         ended: Option<Ended>,
     },
@@ -265,12 +265,25 @@ fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
     }
 }
 
-/// Asks for a worker.
+/// Asks for a worker, and for the end of another.
 ///
 /// # Errors
 /// If the zygote is gone, or so far behind that its socket is full.
-pub(super) fn request_fork(control: impl AsFd, worker: WorkerId, profile: WorkerProfile) -> io::Result<()> {
-    request(control, &ZygoteRequest::Fork { worker, profile })
+pub(super) fn request_fork(
+    control: impl AsFd,
+    worker: WorkerId,
+    profile: WorkerProfile,
+    end: Option<WorkerId>,
+) -> io::Result<()> {
+    request(control, &ZygoteRequest::Fork { worker, profile, end })
+}
+
+/// Asks for the end of a worker.
+///
+/// # Errors
+/// As [`request_fork`].
+pub(super) fn request_end(control: impl AsFd, worker: WorkerId) -> io::Result<()> {
+    request(control, &ZygoteRequest::End { worker })
 }
 
 /// Asks for a sign of life.
@@ -303,7 +316,7 @@ fn receive_first(control: impl AsFd) -> io::Result<Incoming> {
 }
 
 fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         control,
@@ -325,13 +338,9 @@ fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
     let report =
         codec::decode(&bytes[..len]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let ZygoteReport::Forked { worker, ended } = report else { return Ok(Incoming::Report(report)) };
-    let mut descriptors = descriptors.into_iter();
-    let descriptors = match (descriptors.next(), descriptors.next()) {
-        (Some(socket), Some(pidfd)) => Ok((socket, pidfd)),
-        // The kernel leaves out what does not fit.
-        _ => Err(rustix::io::Errno::MFILE.into()),
-    };
-    Ok(Incoming::Forked { worker, descriptors, ended })
+    // The kernel leaves out what does not fit.
+    let socket = descriptors.into_iter().next().ok_or_else(|| rustix::io::Errno::MFILE.into());
+    Ok(Incoming::Forked { worker, socket, ended })
 }
 
 /// Fills a buffer from the kernel's random numbers.

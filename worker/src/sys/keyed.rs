@@ -191,15 +191,6 @@ pub unsafe fn call(key: Key, number: i64, arguments: [usize; 5]) -> Result<usize
     check(result)
 }
 
-/// A worker that was forked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forked {
-    /// Process id as the zygote's namespace has it.
-    pub pid: i32,
-    /// Refers to the process; the zygote's to close.
-    pub pidfd: i32,
-}
-
 /// How a forked process begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Birth {
@@ -210,9 +201,10 @@ pub struct Birth {
 }
 
 /// Flags of the one kind of fork there is.
-pub const FORK_FLAGS: usize = libc::CLONE_PIDFD as usize | libc::SIGCHLD as usize;
+pub const FORK_FLAGS: usize = libc::SIGCHLD as usize;
 
-/// Forks a process that begins on [`stack`], holding both keys, which reach it in registers.
+/// Forks a process that begins on [`stack`], holding both keys, which reach it in registers. Gives its number as the zygote's
+/// namespace has it.
 ///
 /// # Safety
 /// Only in a process with one thread. `live` must use nothing that forks leave out: this function's caller's stack may be
@@ -220,11 +212,10 @@ pub const FORK_FLAGS: usize = libc::CLONE_PIDFD as usize | libc::SIGCHLD as usiz
 ///
 /// # Errors
 /// The kernel's error number.
-pub unsafe fn fork(birth: Birth) -> Result<Forked, Errno> {
-    let mut pidfd: i32 = -1;
+pub unsafe fn fork(birth: Birth) -> Result<i32, Errno> {
     let result: isize;
-    // SAFETY: the child has a stack of its own and never comes back from here; `pidfd` is written in the parent only.
-    // Without the flags that would give them a meaning, the kernel ignores the fourth and fifth argument, r10 and r8.
+    // SAFETY: the child has a stack of its own and never comes back from here. Without the flags that would give them a
+    // meaning, the kernel ignores the fourth and fifth argument, r10 and r8; nor is there a third.
     // r9, r12 and r13 are cleared before either side goes on.
     unsafe {
         asm!("mov r12, [r15]", "mov r13, [r15 + 8]", "mov r9, r12",
@@ -238,9 +229,9 @@ pub unsafe fn fork(birth: Birth) -> Result<Forked, Errno> {
              vault = sym VAULT,
              in("r15") slot(Key::Setup), in("r14") &raw mut WORKER_VAULT, out("r9") _, out("r12") _, out("r13") _,
              inlateout("rax") libc::SYS_clone as isize => result,
-             in("rdi") FORK_FLAGS, in("rsi") stack::top(), in("rdx") &raw mut pidfd,
+             in("rdi") FORK_FLAGS, in("rsi") stack::top(), in("rdx") 0_usize,
              in("r10") birth.argument, in("r8") birth.live,
              lateout("rcx") _, lateout("r11") _);
     }
-    Ok(Forked { pid: check(result)? as i32, pidfd })
+    Ok(check(result)? as i32)
 }

@@ -33,29 +33,32 @@ pub fn receive(buffer: &mut [u8]) -> Result<usize, Errno> {
     unsafe { keyed::call(Key::Setup, libc::SYS_read, arguments) }
 }
 
-/// Room for a control message with two descriptors.
+/// Room for a control message with a descriptor.
 #[repr(C, align(8))]
-struct TwoDescriptors {
+struct OneDescriptor {
     header: libc::cmsghdr,
-    descriptors: [i32; 2],
+    descriptor: i32,
 }
 
-/// Sends one report, with two descriptors or none.
+/// Bytes of such a message, what follows for the sake of alignment left out.
+const ONE_DESCRIPTOR_BYTES: usize = size_of::<libc::cmsghdr>() + size_of::<i32>();
+
+/// Sends one report, with a descriptor or none.
 ///
 /// # Errors
 /// The kernel's error number.
-pub fn send(bytes: &[u8], descriptors: Option<[i32; 2]>) -> Result<(), Errno> {
+pub fn send(bytes: &[u8], descriptor: Option<i32>) -> Result<(), Errno> {
     let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let mut ancillary = TwoDescriptors {
+    let mut ancillary = OneDescriptor {
         header: libc::cmsghdr {
-            cmsg_len: size_of::<TwoDescriptors>(),
+            cmsg_len: ONE_DESCRIPTOR_BYTES,
             cmsg_level: libc::SOL_SOCKET,
             cmsg_type: libc::SCM_RIGHTS,
         },
-        descriptors: descriptors.unwrap_or([-1; 2]),
+        descriptor: descriptor.unwrap_or(-1),
     };
-    let (control, control_len) = match descriptors {
-        Some(_) => ((&raw mut ancillary).cast(), size_of::<TwoDescriptors>()),
+    let (control, control_len) = match descriptor {
+        Some(_) => ((&raw mut ancillary).cast(), size_of::<OneDescriptor>()),
         None => (std::ptr::null_mut(), 0),
     };
     let message = libc::msghdr {

@@ -30,6 +30,13 @@ pub fn close(descriptor: i32) {
     let _ = unsafe { keyed::call(Key::Setup, libc::SYS_close, [descriptor as usize, 0, 0, 0, 0]) };
 }
 
+/// Ends a child of the zygote, which must not have been reaped: until then its number is nobody else's.
+pub fn kill(pid: i32) {
+    // SAFETY: integers only. One that has ended by itself meanwhile is not harmed.
+    let _ =
+        unsafe { keyed::call(Key::Setup, libc::SYS_kill, [pid as usize, libc::SIGKILL as usize, 0, 0, 0]) };
+}
+
 /// Asks the kernel to kill this worker when its zygote dies; fork clears the wish, so each worker makes it anew.
 ///
 /// # Errors

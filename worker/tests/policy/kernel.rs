@@ -6,7 +6,7 @@ use std::arch::asm;
 use std::ptr;
 
 use webrunner_protocol::control::ExitStatus;
-use webrunner_worker::sys::keyed::{self, Birth, Forked, Key};
+use webrunner_worker::sys::keyed::{self, Birth, Key};
 use webrunner_worker::sys::memory::{self, Access, PAGE, Region};
 use webrunner_worker::sys::{self, Errno, fd, process, stack};
 use webrunner_worker::{lockdown, policy};
@@ -69,16 +69,24 @@ pub(crate) fn in_worker(work: impl FnOnce() -> bool) -> Option<ExitStatus> {
     // SAFETY: the child goes on with this thread alone, takes no lock, allocates nothing and exits; a test's own stack is
     // not left out of forks.
     match unsafe { keyed::fork(birth(&mut Some(work))) } {
-        Ok(Forked { pid, pidfd }) => {
-            let mut polled = libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 };
-            let arguments = [(&raw mut polled) as usize, 1, 0, 0, 0];
-            // SAFETY: `polled` is one entry and lives through the call.
-            unsafe { keyed::call(Key::Setup, libc::SYS_ppoll, arguments) }.ok()?;
-            process::close(pidfd);
-            let (reaped, status, _) = process::reap().ok()??;
+        Ok(pid) => {
+            let (reaped, status) = reap();
             (reaped == pid).then_some(status)
         }
         Err(_) => None,
+    }
+}
+
+/// Waits for a child to end.
+fn reap() -> (i32, ExitStatus) {
+    loop {
+        if let Ok(Some((pid, status, _))) = process::reap() {
+            return (pid, status);
+        }
+        let pause = libc::timespec { tv_sec: 0, tv_nsec: 100_000 };
+        // SAFETY: nothing is polled, and the time limit lives through the call.
+        let _ =
+            unsafe { keyed::call(Key::Setup, libc::SYS_ppoll, [0, 0, (&raw const pause) as usize, 0, 0]) };
     }
 }
 

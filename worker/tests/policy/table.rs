@@ -40,7 +40,7 @@ fn code_under_test_may_make_seven_calls_and_no_other() {
 fn arity(call: i64) -> usize {
     match call {
         libc::SYS_exit_group | libc::SYS_close => 1,
-        libc::SYS_shutdown => 2,
+        libc::SYS_shutdown | libc::SYS_kill => 2,
         libc::SYS_read
         | libc::SYS_ioctl
         | libc::SYS_write
