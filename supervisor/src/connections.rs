@@ -6,15 +6,15 @@
 //! too long. One that never had a request is left to actix, which tells its client so with a 408: were both limits to
 //! pass while this thread was held up, a sweep that came first would cut that answer off. Everything here lives on the
 //! one worker thread.
+//!
+//! A connection also tells when more of what its client sends is of use (see [`paced`](crate::paced)).
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::{Rc, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::Extensions;
-use actix_web::rt::net::{TcpStream, UnixStream};
 use rustix::net::{Shutdown, shutdown};
 
 /// Longest a connection may be without a request.
@@ -30,38 +30,92 @@ thread_local! {
 /// A connection: dropped with actix's own record of it.
 #[derive(Debug)]
 pub struct Connection {
-    /// The same socket as actix's, only ever shut down here.
-    socket: OwnedFd,
+    /// The same socket as actix's, only ever shut down here. Without a second descriptor there is no way to close it from
+    /// here; actix's own limits still hold.
+    socket: Option<OwnedFd>,
     busy: Cell<u32>,
     /// When its last request so far was answered.
     idle_since: Cell<Option<Instant>>,
+    /// Bytes of a body that a request waits for; those in chunks do not say how many.
+    body: Cell<Option<usize>>,
+    /// Whether the client takes nothing more for now.
+    blocked: Cell<bool>,
+    /// Who is told that more is wanted.
+    reader: RefCell<Option<Waker>>,
 }
 
 /// A request on a connection; the connection is idle again when the last of them is dropped.
 #[derive(Debug)]
 pub struct Busy(Rc<Connection>);
 
-/// Notes a new connection; to be given to actix as its `on_connect`.
-pub fn on_connect(stream: &dyn Any, data: &mut Extensions) {
-    let Some(stream) = descriptor(stream) else { return };
-    // Without a second descriptor there is no way to close it from here; actix's own limits still hold.
-    let Ok(socket) = stream.try_clone_to_owned() else { return };
-    let connection = Rc::new(Connection { socket, busy: Cell::new(0), idle_since: Cell::new(None) });
-    CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
-    data.insert(connection);
-}
-
-fn descriptor(stream: &dyn Any) -> Option<BorrowedFd<'_>> {
-    let tcp = stream.downcast_ref::<TcpStream>().map(AsFd::as_fd);
-    tcp.or_else(|| stream.downcast_ref::<UnixStream>().map(AsFd::as_fd))
-}
+/// A request that waits for its body, until dropped.
+#[derive(Debug)]
+pub struct Reading<'a>(&'a Connection);
 
 impl Connection {
+    /// Notes a new connection.
+    #[must_use]
+    pub fn of(stream: &impl AsFd) -> Rc<Self> {
+        let connection = Rc::new(Self {
+            socket: stream.as_fd().try_clone_to_owned().ok(),
+            busy: Cell::new(0),
+            idle_since: Cell::new(None),
+            body: Cell::new(None),
+            blocked: Cell::new(false),
+            reader: RefCell::new(None),
+        });
+        CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
+        connection
+    }
+
     /// Marks the connection as busy.
     #[must_use]
     pub fn begin(self: &Rc<Self>) -> Busy {
         self.busy.set(self.busy.get() + 1);
         Busy(Rc::clone(self))
+    }
+
+    /// Marks a request as waiting for its body, of as many bytes as the client says.
+    pub fn read_body(&self, bytes: Option<u64>) -> Reading<'_> {
+        self.body.set(Some(bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)));
+        self.wake();
+        Reading(self)
+    }
+
+    /// Whether what comes next is of use now: nothing is at work but what waits for it, and answers are taken.
+    pub(crate) fn wants_more(&self) -> bool {
+        (self.busy.get() == 0 || self.body.get().is_some()) && !self.blocked.get()
+    }
+
+    /// Most bytes that are still to come of the body that is waited for.
+    pub(crate) fn body_left(&self) -> usize {
+        self.body.get().unwrap_or(0)
+    }
+
+    /// Notes bytes that were handed on.
+    pub(crate) fn came(&self, count: usize) {
+        self.body.set(self.body.get().map(|left| left.saturating_sub(count)));
+    }
+
+    /// Notes whether the client takes what is sent.
+    pub(crate) fn is_blocked(&self, blocked: bool) {
+        self.blocked.set(blocked);
+        if !blocked {
+            self.wake();
+        }
+    }
+
+    /// Has the reader woken once more is wanted.
+    pub(crate) fn wake_when_wanted(&self, reader: &Waker) {
+        self.reader.replace(Some(reader.clone()));
+    }
+
+    fn wake(&self) {
+        if self.wants_more()
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
     }
 
     fn is_idle_for(&self, limit: Duration) -> bool {
@@ -73,6 +127,13 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.set(self.0.busy.get() - 1);
         self.0.idle_since.set(Some(Instant::now()));
+        self.0.wake();
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.body.set(None);
     }
 }
 
@@ -100,7 +161,7 @@ fn sweep(limit: Duration) {
             let Some(connection) = connection.upgrade() else { return false };
             if connection.is_idle_for(limit) {
                 // It may have been closed by the peer already, which is as good.
-                let _ = shutdown(&connection.socket, Shutdown::Both);
+                let _ = connection.socket.as_ref().map(|socket| shutdown(socket, Shutdown::Both));
             }
             true
         });
@@ -118,10 +179,7 @@ mod tests {
         let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        let connection =
-            Rc::new(Connection { socket: server.into(), busy: Cell::new(0), idle_since: Cell::new(None) });
-        CONNECTIONS.with_borrow_mut(|connections| connections.push(Rc::downgrade(&connection)));
-        (client, connection)
+        (client, Connection::of(&server))
     }
 
     fn assert_is_open(mut client: &net::TcpStream) {

@@ -6,7 +6,7 @@
 //! # Layout
 //!
 //! - [`cli`], [`settings`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
-//! - [`startup`], [`listener`], [`service`], [`routes`], [`envelope`]: the HTTP service.
+//! - [`startup`], [`listener`], [`http`], [`service`], [`routes`], [`envelope`]: the HTTP service.
 //! - [`signals`], [`drain`], [`upkeep`], [`systemd`]: its life.
 //! - [`request`], [`options`], [`catalogue`], [`negotiate`]: from a query to a job.
 //! - [`events`]: hardware events by name, and how the kernel is asked for them.
@@ -17,7 +17,7 @@
 //! - [`doctor`]: what this host offers, and whether known functions measure right on it; [`progress`]: how far a command
 //!   has come.
 //! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
-//! - [`tokens`], [`rate_limit`], [`connections`], [`descriptors`]: what keeps peers honest.
+//! - [`tokens`], [`rate_limit`], [`connections`], [`paced`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`], [`token_file`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -35,6 +35,7 @@ pub mod drain;
 pub mod envelope;
 pub mod events;
 pub mod fault;
+pub mod http;
 pub mod http_client;
 pub mod integrity;
 pub mod listener;
@@ -43,6 +44,7 @@ pub mod metrics;
 pub mod negotiate;
 pub mod operators;
 pub mod options;
+pub mod paced;
 pub mod pool;
 pub mod problem;
 pub mod progress;

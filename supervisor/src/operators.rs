@@ -8,22 +8,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::HttpService;
-use actix_service::{Service as _, ServiceFactory, map_config};
-use actix_web::dev::AppConfig;
+use actix_service::{Service as _, ServiceFactory};
 use actix_web::middleware::from_fn;
-use actix_web::rt::net::TcpStream;
 use actix_web::rt::time::sleep;
 use actix_web::web::Data;
 use actix_web::{App, rt};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::connections;
 use crate::envelope::envelope;
+use crate::http;
 use crate::routes;
 use crate::service::Service;
-use crate::startup::{HEAD_LIMIT, KEEP_ALIVE};
 
 /// Most connections at a time; those that come meanwhile wait in the kernel.
 pub(crate) const MAX_CONNECTIONS: usize = 32;
@@ -34,13 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves for ever, on the thread of the service.
 pub async fn serve(listener: std::net::TcpListener, service: Data<Service>) {
     let app = App::new().app_data(service).configure(routes::configure_operators).wrap(from_fn(envelope));
-    let http = HttpService::build()
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_LIMIT)
-        .h1_allow_half_closed(false)
-        .on_connect_ext(|stream: &TcpStream, data| connections::on_connect(stream, data))
-        .h1(map_config(app, |()| AppConfig::default()))
-        .tcp();
+    let http = http::service(app, std::future::pending);
     let (http, listener) = match (http.new_service(()).await, TcpListener::from_std(listener)) {
         (Ok(http), Ok(listener)) => (Rc::new(http), listener),
         (_, Err(error)) => return tracing::error!(%error, "cannot listen for operators"),

@@ -9,16 +9,17 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_web::http::KeepAlive;
+use actix_web::App;
+use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::ServeConfig;
 use crate::connections;
 use crate::drain::{self, drain};
 use crate::envelope::envelope;
+use crate::http;
 use crate::listener::{Listener, Listeners};
 use crate::machine::Machine;
 use crate::operators;
@@ -31,12 +32,6 @@ use crate::service::Service;
 use crate::signals::{Signals, Wish};
 use crate::telemetry::AccessLog;
 use crate::upkeep;
-
-/// Longest the head of a connection's first request may take.
-pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(3);
-
-/// Longest a connection may be silent between requests.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// Why the service could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -104,20 +99,25 @@ pub async fn serve(
         }
         App::new().app_data(service).configure(routes).wrap(from_fn(envelope))
     };
-    let mut server = HttpServer::new(app)
+    let mut server = Server::build()
         .workers(1)
-        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .client_request_timeout(HEAD_LIMIT)
-        .h1_allow_half_closed(false)
-        .max_connections(max_connections)
-        .on_connect(connections::on_connect)
+        .max_concurrent_connections(max_connections)
         .shutdown_timeout(drain::LAST_WORDS.as_secs())
         .disable_signals();
     for socket in listeners.sockets {
         tracing::info!(address = %socket.address(), "listening");
+        let (app, stopping) = (app.clone(), server.graceful_shutdown_signal());
+        let stopping = move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        };
         server = match socket {
-            Listener::Tcp(socket) => server.listen(socket),
-            Listener::Unix(socket) => server.listen_uds(socket),
+            Listener::Tcp(socket) => {
+                server.listen("clients", socket, move || http::service(app(), stopping.clone()))
+            }
+            Listener::Unix(socket) => {
+                server.listen_uds("clients", socket, move || http::service(app(), stopping.clone()))
+            }
         }
         .map_err(StartupError::Serve)?;
     }

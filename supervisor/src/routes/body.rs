@@ -1,5 +1,6 @@
 //! Reads the object: no more than an object may have, no longer than a client should need.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -10,6 +11,7 @@ use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 use webrunner_protocol::limits::MAX_OBJECT_BYTES;
 
+use crate::connections::Connection;
 use crate::problem::Problem;
 
 /// Longest the whole body may take; actix itself sets no limit.
@@ -31,6 +33,8 @@ pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Byte
     if declared.is_some_and(|length| length > MAX_OBJECT_BYTES as u64) {
         return Err(Problem::BodyTooLarge { limit: MAX_OBJECT_BYTES });
     }
+    let connection = request.conn_data::<Rc<Connection>>();
+    let _reading = connection.map(|connection| connection.read_body(declared));
     match timeout(TIME_LIMIT, collect(payload)).await {
         Ok(body) => body,
         Err(_) => Err(Problem::BodyTooSlow { limit: TIME_LIMIT }),

@@ -318,6 +318,143 @@ entry train_branch
         jmp     .again
 .last:  ret
 
+; Row 56: enclaves, virtual machines, their guests' pages, user interrupts, tracing: as bytes, for NASM does not know them all.
+entry do_enclu
+        one     db 0x0f, 0x01, 0xd7
+entry do_encls
+        one     db 0x0f, 0x01, 0xcf
+entry do_enclv
+        one     db 0x0f, 0x01, 0xc0
+entry do_getsec
+        one     db 0x0f, 0x37
+entry do_vmrun
+        one     db 0x0f, 0x01, 0xd8
+entry do_vmload
+        one     db 0x0f, 0x01, 0xda
+entry do_vmfunc
+        one     db 0x0f, 0x01, 0xd4
+entry do_stgi
+        one     db 0x0f, 0x01, 0xdc
+entry do_skinit
+        one     db 0x0f, 0x01, 0xde
+entry do_seamcall
+        one     db 0x66, 0x0f, 0x01, 0xcf
+entry do_tdcall
+        one     db 0x66, 0x0f, 0x01, 0xcc
+entry do_vmgexit
+        one     db 0xf3, 0x0f, 0x01, 0xd9
+entry do_pvalidate
+        one     db 0xf2, 0x0f, 0x01, 0xff
+entry do_rmpadjust
+        one     db 0xf3, 0x0f, 0x01, 0xfe
+entry do_invlpgb
+        one     db 0x0f, 0x01, 0xfe
+entry do_tlbsync
+        one     db 0x0f, 0x01, 0xff
+entry do_invpcid
+        one     db 0x66, 0x0f, 0x38, 0x82, 0x07
+entry do_pconfig
+        one     db 0x0f, 0x01, 0xc5
+entry do_hreset
+        one     db 0xf3, 0x0f, 0x3a, 0xf0, 0xc0, 0x00
+entry do_wrmsrns
+        one     db 0x0f, 0x01, 0xc6
+entry do_rdmsrlist
+        one     db 0xf2, 0x0f, 0x01, 0xc6
+entry do_uiret
+        one     db 0xf3, 0x0f, 0x01, 0xec
+entry do_stui
+        one     db 0xf3, 0x0f, 0x01, 0xef
+entry do_senduipi
+        one     db 0xf3, 0x0f, 0xc7, 0xf0
+entry do_eretu
+        one     db 0xf3, 0x0f, 0x01, 0xca
+entry do_lkgs
+        one     db 0xf2, 0x0f, 0x00, 0xf0
+entry do_loadiwkey
+        one     db 0xf3, 0x0f, 0x38, 0xdc, 0xc1
+entry do_enqcmd
+        one     db 0xf2, 0x0f, 0x38, 0xf8, 0x07
+entry do_wruss
+        one     db 0x66, 0x48, 0x0f, 0x38, 0xf5, 0x07
+entry do_llwpcb
+        one     db 0x8f, 0xe9, 0x78, 0x12, 0xc7
+entry do_slwpcb
+        one     db 0x8f, 0xe9, 0x78, 0x12, 0xcf
+entry do_bndmk
+        one     db 0xf3, 0x0f, 0x1b, 0x07
+entry do_monitor
+        one     db 0x0f, 0x01, 0xc8
+entry do_clzero
+        one     db 0x0f, 0x01, 0xfc
+entry do_serialize
+        one     db 0x0f, 0x01, 0xe8
+entry do_ptwrite
+        one     db 0xf3, 0x0f, 0xae, 0xe0
+entry do_rdpkru
+        one     db 0x0f, 0x01, 0xee
+
+; Row 51: what is loaded into ss holds traps back for one instruction; here that is a way into the kernel.
+%macro  after_ss 2+
+entry %1_after_ss
+        push    0x2b
+        mov     eax, 39
+        mov     ss, [rsp]
+        %2
+        pop     rcx
+        ret
+%endmacro
+        after_ss syscall, syscall
+        after_ss int3, int3
+        after_ss icebp, db 0xf1
+        after_ss int80, int 0x80
+
+; Returns from an interrupt that never was: with flags and selectors that only the kernel may set, and to nowhere.
+%macro  iret_to 4
+entry iret_%1
+        mov     rax, rsp
+        push    %2
+        push    rax
+        push    %3
+        push    0x33
+        mov     rax, %4
+        push    rax
+        iretq
+.back:  ret
+%endmacro
+        iret_to rights, 0x2b, 0x3202, .back
+        iret_to virtual_86, 0x2b, 0x20202, .back
+        iret_to null_stack, 0, 0x202, .back
+        iret_to non_canonical, 0x2b, 0x202, 0x800000000000
+
+; The kernel reports faults of 32-bit code to a handler of 64 bits.
+%macro  entry_32 1
+entry %1
+        push    0x23
+        lea     rax, [rel .narrow]
+        push    rax
+        o64 retf
+        bits    32
+.narrow:
+%endmacro
+entry_32 narrow_ud2
+        ud2
+        bits    64
+entry_32 narrow_null
+        mov     eax, [0]
+        bits    64
+entry_32 narrow_divide
+        xor     ecx, ecx
+        div     ecx
+        bits    64
+entry_32 narrow_stack
+.deeper: push   eax
+        jmp     .deeper
+        bits    64
+entry_32 narrow_far
+        jmp     0x33:0xffffffff
+        bits    64
+
         section .bss
         align   64
 scratch: resb   128

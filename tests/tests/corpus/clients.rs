@@ -1,6 +1,8 @@
-//! Rows C1 to C20, what a client can do, as far as `clients.rs`, `errors.rs` and `lifecycle.rs` do not have them.
+//! Rows C1 to C22, what a client can do, as far as `clients.rs`, `errors.rs` and `lifecycle.rs` do not have them.
 
 use std::fmt::Write as _;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use webrunner_tests::http::{Connection, Request};
 use webrunner_tests::service::{Launch, Service};
@@ -165,4 +167,67 @@ fn odd_bytes_in_paths_and_parameters_mean_nothing() {
     });
     let log = target.service().log();
     assert!(!log.contains(|letter: char| letter.is_control() && letter != '\n'), "{log:?}");
+}
+
+/// C21. Thousands of small requests at once, on many connections whose answers nobody reads, and behind a job that does not end:
+/// they wait as the bytes they are, and who leaves is still seen to.
+#[test]
+fn thousands_of_requests_that_wait_take_no_memory() {
+    const CONNECTIONS: usize = 20;
+    /// A seventh of what they took when each request was decoded as it came.
+    const MOST_GROWTH_KIB: u64 = 16 << 10;
+    // Its own: its memory is looked at.
+    let target = of_its_own(&["--deadline", "3600", "--cpu-limit", "3600"]);
+    let requests = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    target.unharmed_by(|| {
+        let crowd: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let mut connection = Connection::open(target.service().address());
+                connection.send(&requests);
+                assert!(!connection.ends(), "no answer came");
+                connection
+            })
+            .collect();
+        is_measured(&target.post(GOOD.0, GOOD.1));
+        let growth = target.growth();
+        assert!(growth <= MOST_GROWTH_KIB, "{CONNECTIONS} connections took {growth} KiB");
+        crowd.into_iter().for_each(Connection::reset);
+    });
+    target.unharmed_by(|| {
+        let mut connection = Connection::open(target.service().address());
+        connection.send(&request("hostile/spin.o", "kernel=playground").bytes());
+        wait::until("the endless job runs", || target.service().readiness()["running"] == 1);
+        connection.send(&requests);
+        connection.reset();
+    });
+}
+
+/// C22. `Expect: 100-continue` before what is refused: whoever is told to go on is told no right after, before a byte of the body.
+#[test]
+fn a_body_that_is_expected_and_refused_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = folder.path().join("tokens");
+    let line = format!("farm:{}\n", "0".repeat(64));
+    fs::write(&tokens, line)
+        .and_then(|()| fs::set_permissions(&tokens, Permissions::from_mode(0o600)))
+        .expect("a file");
+    let target = locked();
+    let strict = Launch::serve(["--tokens", &tokens.to_string_lossy()]).start();
+    let head = |length: usize| {
+        format!(
+            "POST /here/run?kernel=playground HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\
+             Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    target.unharmed_by(|| {
+        let refused = [(target.service(), 2 << 20, 413), (&strict, 1000, 401)];
+        for (service, length, status) in refused {
+            let mut connection = Connection::open(service.address());
+            connection.send(head(length).as_bytes());
+            let first = connection.receive_head().status;
+            let last = if first == 100 { connection.receive().status } else { first };
+            assert_eq!(last, status);
+            assert!(connection.ends(), "a connection whose body is not read is closed");
+        }
+    });
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use webrunner_tests::http::{Answer, slug};
 
 use crate::outcome::{exit_code, is_measured, raises};
-use crate::target::{Target, body, locked};
+use crate::target::{Target, body, locked, unlocked};
 
 const PLAYGROUND: &str = "kernel=playground";
 
@@ -75,6 +75,16 @@ fn the_worker_s_own_code_makes_no_other_calls() {
             is_its_own(&target.post("hostile/harness.o", &harness("jump_into_harness", offset)));
         }
     });
+    drop(target);
+    // The first instruction after which the harness goes on as if nothing had been: whatever then comes, no filter refused it.
+    let control = unlocked();
+    let refused = (0..count.cast_unsigned())
+        .filter(|nth| {
+            let answer = control.post("hostile/harness.o", &harness("jump_to_syscall", *nth));
+            slug(&body(&answer)) == "system-call-refused"
+        })
+        .count();
+    assert_eq!(refused, 0, "calls refused where no lock is");
 }
 
 /// R38. Wrong ways back: a wrong stack pointer, a wrong address, over the caller's head, by the worker's own stack.

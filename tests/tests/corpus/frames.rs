@@ -1,4 +1,4 @@
-//! Rows 21 and 26 to 29: what a function sends in the place of the worker's reply.
+//! Rows 21, 26 to 29, 54 and 55: what a function sends in the place of the worker's reply.
 //!
 //! The best forgery is made with the service's own protocol crate, which an attacker has too, and carries the number of its job,
 //! which it finds in the worker's memory.
@@ -36,6 +36,8 @@ enum Then {
     Spin = 1,
     Return = 2,
     Again = 3,
+    /// Says that this was all, and spins.
+    Shut = 4,
 }
 
 /// The request whose function sends `frame`.
@@ -214,4 +216,46 @@ fn a_frame_before_an_endless_loop_is_not_believed() {
     for object in &ENDLESS[..2] {
         is(&target.attack(&format!("hostile/{object}.o"), "kernel=playground"), "protocol-violation");
     }
+}
+
+/// R54. The socket shut, with and without a good frame before, and then no end, a wait, a return, a fault, a call: what was sent
+/// counts, and the worker does not outlive its job.
+#[test]
+fn a_worker_that_says_it_is_done_and_is_not_is_ended() {
+    let target = of_its_own(&["--deadline", "1", "--cpu-limit", "60"]);
+    let answer = attack(&target, &forging(&frame(&reply(measurement())), Then::Shut));
+    is_measured(&answer);
+    assert_ne!(answer.json()["integrity"], "verified");
+    for (function, outcome) in [
+        ("shut_and_spin", "protocol-violation"),
+        ("shut_and_wait", "protocol-violation"),
+        ("shut_and_return", "kernel-exited"),
+        ("shut_and_fault", "kernel-exited"),
+        ("shut_and_call", "kernel-exited"),
+    ] {
+        is(&socket(&target, function), outcome);
+    }
+}
+
+/// R55. The socket read, written and the counters started without end or sense.
+#[test]
+fn a_socket_used_without_sense_is_a_violation_or_runs_out_of_time() {
+    let target = of_its_own(&["--deadline", "1", "--cpu-limit", "60"]);
+    for (function, outcome) in [
+        ("wait_for_a_job", "time-limit"),
+        ("read_over_text", "time-limit"),
+        ("write_nothing_for_ever", "time-limit"),
+        ("write_kernel_for_ever", "time-limit"),
+        ("start_counters_for_ever", "time-limit"),
+        ("write_a_byte_and_spin", "time-limit"),
+        ("write_a_byte_and_fault", "protocol-violation"),
+        ("write_a_byte_and_return", "protocol-violation"),
+        ("write_scratch_for_ever", "protocol-violation"),
+    ] {
+        is(&socket(&target, function), outcome);
+    }
+}
+
+fn socket(target: &Target, function: &str) -> Answer {
+    target.attack("hostile/socket.o", &format!("kernel=playground&_symbol={function}"))
 }

@@ -1,10 +1,10 @@
-//! Rows 42 to 50: instructions that need a right, a mode, or a part of the CPU that a function may not have.
+//! Rows 42 to 51 and 56: instructions that need a right, a mode, or a part of the CPU that a function may not have.
 
 use serde_json::json;
 use webrunner_tests::http::{Answer, slug};
 
-use crate::outcome::{is_foreign_or, is_measured, is_refused, raises};
-use crate::target::{Target, body, locked};
+use crate::outcome::{Control, is_foreign_or, is_measured, is_refused, raises};
+use crate::target::{Target, body, locked, unlocked};
 
 const PLAYGROUND: &str = "kernel=playground";
 const OBJECT: &str = "hostile/instructions.o";
@@ -89,6 +89,10 @@ fn traps_are_told_by_their_signal() {
             }
         }
     });
+    drop(target);
+    // Where the kernel has that gate, call 0 of the 32-bit table answers.
+    let gate = unlocked().post(OBJECT, "kernel=test.probe&number=128&_symbol=interrupt");
+    assert!(gate.status == 200 || body(&gate)["signal"] == "SIGSEGV", "{}", body(&gate));
 }
 
 /// R45. Arithmetic that has no result: integers, SSE and x87.
@@ -158,6 +162,8 @@ fn an_instruction_set_the_cpu_lacks_is_named() {
     }
     let permission = format!("{PLAYGROUND}&_symbol=arch_prctl_amx");
     is_refused(&target.attack("hostile/calls.o", &permission), "arch_prctl");
+    drop(target);
+    Control::Reaches.holds("arch_prctl_amx", &unlocked().post("hostile/calls.o", &permission));
 }
 
 /// R50. Caches and predictors, of the kernel and shared: no crash, and no defence either, as `docs/security.md` says.
@@ -168,4 +174,74 @@ fn caches_and_predictors_are_open_to_all() {
         is_measured(&attempt(&target, function));
     }
     raises(&attempt(&target, "clflush_kernel"), "SIGSEGV", None);
+}
+
+/// R56. What further parts of the CPU add: enclaves, virtual machines, user interrupts, tracing.
+#[test]
+fn further_parts_of_the_cpu_give_no_rights() {
+    let target = locked();
+    for name in [
+        "enclu",
+        "encls",
+        "enclv",
+        "getsec",
+        "vmrun",
+        "vmload",
+        "vmfunc",
+        "stgi",
+        "skinit",
+        "seamcall",
+        "tdcall",
+        "vmgexit",
+        "pvalidate",
+        "rmpadjust",
+        "invlpgb",
+        "tlbsync",
+        "invpcid",
+        "pconfig",
+        "hreset",
+        "wrmsrns",
+        "rdmsrlist",
+        "uiret",
+        "stui",
+        "senduipi",
+        "eretu",
+        "lkgs",
+        "loadiwkey",
+        "enqcmd",
+        "wruss",
+        "llwpcb",
+        "slwpcb",
+        "bndmk",
+        "monitor",
+        "clzero",
+        "serialize",
+        "ptwrite",
+        "rdpkru",
+    ] {
+        passes_or_raises(&target, &format!("do_{name}"), &["SIGILL", "SIGSEGV"]);
+    }
+}
+
+/// R51. Ways into the kernel in the shadow of a load of ss, returns from interrupts that never were, faults of 32-bit code.
+#[test]
+fn odd_ways_into_the_kernel_and_back_are_told_by_their_signal() {
+    let target = locked();
+    is_refused(&attempt(&target, "syscall_after_ss"), "getpid");
+    is_foreign_or(&attempt(&target, "int80_after_ss"), &["SIGSEGV"]);
+    for function in ["int3_after_ss", "icebp_after_ss"] {
+        raises(&attempt(&target, function), "SIGTRAP", None);
+    }
+    // Bits of flags that a function may not set are left out.
+    for function in ["iret_rights", "iret_virtual_86"] {
+        is_measured(&attempt(&target, function));
+    }
+    for function in ["iret_null_stack", "iret_non_canonical"] {
+        raises(&attempt(&target, function), "SIGSEGV", None);
+    }
+    raises(&attempt(&target, "narrow_ud2"), "SIGILL", None);
+    raises(&attempt(&target, "narrow_divide"), "SIGFPE", Some(1));
+    for function in ["narrow_null", "narrow_stack", "narrow_far"] {
+        raises(&attempt(&target, function), "SIGSEGV", None);
+    }
 }

@@ -9,11 +9,12 @@
 //!
 //! - [`target`]: the services under attack. [`outcome`]: what a user sees.
 //! - [`numbers`], [`gates`], [`calls`]: rows 1 to 20, system calls.
-//! - [`frames`]: rows 21 and 26 to 29, what is sent in the place of a reply.
+//! - [`frames`]: rows 21, 26 to 29, 54 and 55, what is sent in the place of a reply.
 //! - [`resources`]: rows 22, 25 and 30, time, memory and crashes.
-//! - [`memory`]: rows 23, 24 and 31 to 36. [`control_flow`]: rows 37 to 41. [`instructions`]: rows 42 to 50.
+//! - [`memory`]: rows 23, 24, 31 to 36, 52 and 53. [`control_flow`]: rows 37 to 41. [`instructions`]: rows 42 to 51
+//!   and 56.
 //! - [`object_files`]: rows E1 to E11, what is wrong with the file. [`elf`] spoils files.
-//! - [`clients`]: those of rows C1 to C20, what a client does, that other test programs do not have.
+//! - [`clients`]: those of rows C1 to C22, what a client does, that other test programs do not have.
 
 mod calls;
 mod clients;

@@ -1,13 +1,20 @@
-//! Rows 23, 24 and 31 to 36: stacks that overflow, memory that is not the job's, and what could be found in it.
+//! Rows 23, 24, 31 to 36, 52 and 53: stacks that overflow, memory that is not the job's, and what could be found in it.
 
 use serde_json::{Value, json};
 use webrunner_tests::http::slug;
 
-use crate::outcome::{ends_with, exit_code, is, is_measured};
-use crate::target::{Target, body, locked};
+use crate::outcome::{Control, ends_with, exit_code, is, is_measured, is_refused, raises};
+use crate::target::{Target, body, locked, unlocked};
 
 const PLAYGROUND: &str = "kernel=playground";
 const SDOT: &str = "kernel=blis.sdot";
+
+/// Ends that are the function's own doing.
+const OWN: [&str; 5] =
+    ["fault", "protocol-violation", "kernel-exited", "kernel-killed", "system-call-refused"];
+
+/// The code of an attack that came to nothing (objects/hostile/attack.h).
+const CAME_TO_NOTHING: i64 = 255;
 
 /// A signal to be raised: object, query, signal, its code where it is told, and words about the data address; `None`
 /// where the CPU tells no address.
@@ -129,7 +136,6 @@ fn code_and_constants_are_not_written() {
 #[test]
 fn a_worker_whose_memory_is_overwritten_harms_itself_alone() {
     let target = locked();
-    let own = ["fault", "protocol-violation", "kernel-exited", "kernel-killed", "system-call-refused"];
     for function in [
         "fill_statics_and_return",
         "fill_statics_and_fault",
@@ -139,7 +145,7 @@ fn a_worker_whose_memory_is_overwritten_harms_itself_alone() {
     ] {
         let answer = harness(&target, function);
         let problem = body(&answer);
-        assert!(own.contains(&slug(&problem)), "{function}: {problem}");
+        assert!(OWN.contains(&slug(&problem)), "{function}: {problem}");
         assert!(!answer.text().contains("AAAA"), "{function}: its bytes came through: {problem}");
     }
     let smashed = target.attack("hostile/smash_stack.o", PLAYGROUND).problem();
@@ -191,4 +197,41 @@ fn registers_hold_nothing_of_another_job() {
         }
     }
     is_measured(&target.post("hostile/registers.o", "kernel=test.probe&number=0"));
+}
+
+/// R52. Everything the worker can write, filled with small numbers, lengths, ranges and addresses of the function's own code.
+#[test]
+fn a_worker_whose_memory_is_given_a_meaning_harms_itself_alone() {
+    let target = locked();
+    for function in ["mean_and_return", "mean_and_fault"] {
+        for meaning in 0.. {
+            let answer = target.attack("hostile/harness.o", &of(function, meaning));
+            if exit_code(&answer) == Some(CAME_TO_NOTHING) {
+                assert!(meaning > 10, "{meaning} meanings");
+                break;
+            }
+            let problem = body(&answer);
+            assert!(OWN.contains(&slug(&problem)), "{function} {meaning}: {problem}");
+        }
+    }
+}
+
+/// R53. Words of the worker that could be one of the keys, tried as one: what is on its stack, and its state.
+#[test]
+fn no_word_of_a_worker_is_a_key() {
+    const WORDS: u64 = 60;
+    let attempts = [("fork_with_key", "clone"), ("write_text_with_key", "mprotect")];
+    let target = locked();
+    target.unharmed_by(|| {
+        for (function, call) in attempts {
+            for number in 0..WORDS {
+                is_refused(&target.post("hostile/harness.o", &of(function, number)), call);
+            }
+        }
+    });
+    drop(target);
+    let control = unlocked();
+    Control::Works.holds("fork_with_key", &control.post("hostile/harness.o", &of("fork_with_key", 0)));
+    // What can be written is executed no more.
+    raises(&control.post("hostile/harness.o", &of("write_text_with_key", 0)), "SIGSEGV", Some(2));
 }

@@ -10,7 +10,7 @@ use webrunner_tests::objects;
 fn rows() -> BTreeSet<String> {
     let numbered =
         |letter: &'static str, last: u32| (1..=last).map(move |number| format!("{letter}{number}"));
-    numbered("R", 50).chain(numbered("E", 11)).chain(numbered("C", 20)).collect()
+    numbered("R", 56).chain(numbered("E", 11)).chain(numbered("C", 22)).collect()
 }
 
 fn tests_folder() -> PathBuf {

@@ -201,7 +201,7 @@ impl Target {
         self.settle();
         assert_eq!(self.rest(), before, "its processes before and after");
         wait::until("descriptors are given back", || self.service.descriptors() <= descriptors);
-        let growth = self.memory().saturating_sub(self.new);
+        let growth = self.growth();
         assert!(growth <= MOST_GROWTH_KIB, "the supervisor grew by {growth} KiB");
         assert_eq!(core_files(), cores, "core files");
         let files = fs::read_dir(self.folder.path()).expect("its folder").count();
@@ -231,6 +231,11 @@ impl Target {
         let filters = family.iter().filter_map(|process| process.status("Seccomp_filters")).collect();
         let zygotes = family.iter().copied().filter(|process| process.parent == self.service.id()).collect();
         Rest { zygotes, filters, processes: family.len() }
+    }
+
+    /// What the supervisor has grown by since it was new, in KiB.
+    pub(crate) fn growth(&self) -> u64 {
+        self.memory().saturating_sub(self.new)
     }
 
     /// Memory of the supervisor, in KiB.
