@@ -324,7 +324,7 @@ mod tests {
         metrics.follow(["b", "c"].map(str::to_owned).into_iter());
         ["a", "b", "c"].into_iter().for_each(ok);
         let families = registry.gather();
-        let family = families.iter().find(|family| family.name().ends_with("runs_total")).unwrap();
+        let family = families.iter().find(|family| family.name() == "webrunner_runs_total").unwrap();
         let mut series: Vec<_> = family
             .get_metric()
             .iter()
