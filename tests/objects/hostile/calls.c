@@ -283,8 +283,6 @@ void unblock_job_socket(void) { tell(call(72, 3, 4, 04000, 0, 0, 0)); }
 
 void type_on_terminal(void) { tell(call(16, 0, 0x5412, (u64)name, 0, 0, 0)); }
 
-void stop_counter(void) { tell(call(16, 4, 0x2401, 0, 0, 0, 0)); }
-
 void attach_bpf(void) { tell(call(16, 4, 0x40042408, 0, 0, 0, 0)); }
 
 void read_job_socket_options(void)

@@ -85,6 +85,7 @@ global_asm!(
     signature = const SIGNATURE,
 );
 
+// SAFETY: the assembly above defines both symbols, and only their addresses are taken: nobody calls them.
 unsafe extern "C" {
     fn webrunner_rseq_start();
     fn webrunner_rseq_abort();
