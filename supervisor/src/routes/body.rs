@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use actix_web::rt::time::timeout;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
@@ -16,6 +16,12 @@ use crate::problem::Problem;
 
 /// Longest the whole body may take; actix itself sets no limit.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest body of a refused request that is taken all the same.
+const PASSED_OVER_BYTES: u64 = 64 << 10;
+
+/// Longest the rest of it is waited for.
+const PASSED_OVER_LIMIT: Duration = Duration::from_millis(100);
 
 /// Checks that the body is declared as an object.
 pub(super) fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
@@ -39,6 +45,21 @@ pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Byte
         Ok(body) => body,
         Err(_) => Err(Problem::BodyTooSlow { limit: TIME_LIMIT }),
     }
+}
+
+/// Takes a body that nobody wants off the connection, if it is short and on its way: the client can then go on using the
+/// connection, where else it would be closed. So a farm that is refused for a moment need not connect anew.
+pub(super) async fn pass_over(request: &HttpRequest, mut payload: Payload) {
+    let is_short = declared_length(request).is_some_and(|length| length <= PASSED_OVER_BYTES);
+    // A client that asked whether to send its body has its answer.
+    if !is_short || request.headers().contains_key(EXPECT) {
+        return;
+    }
+    let connection = request.conn_data::<Rc<Connection>>();
+    let _reading = connection.map(|connection| connection.read_body(declared_length(request)));
+    let end = async { while let Some(Ok(_)) = payload.next().await {} };
+    // What does not come in time is cut off with the connection.
+    let _ = timeout(PASSED_OVER_LIMIT, end).await;
 }
 
 fn declared_length(request: &HttpRequest) -> Option<u64> {

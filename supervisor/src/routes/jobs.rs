@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use actix_web::web::{Bytes, Data, Payload};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
 use super::{body, check_machine, client};
@@ -37,41 +37,50 @@ pub(super) async fn run(
     check_machine(&request)?;
     let state = service.live.state();
     let mut tally = service.metrics.jobs.begin();
-    let result = answer_job(&request, payload, &service, &state, &mut tally).await;
-    tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
-    result
+    match accept(&request, &service, &state, &mut tally) {
+        Ok((call, format)) => {
+            let result = answer_job(&request, payload, &service, &call, format, &mut tally).await;
+            tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
+            result
+        }
+        Err(problem) => {
+            tally.finish(problem.kind().slug());
+            body::pass_over(&request, payload).await;
+            Err(problem)
+        }
+    }
 }
 
-async fn answer_job<'s>(
+/// What is asked for, if it is to be had: all that can be told without the body.
+fn accept<'s>(
     request: &HttpRequest,
-    payload: Payload,
     service: &Service,
     state: &'s State,
     tally: &mut RunTally<'s>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<(Call<'s>, Format), Problem> {
     let client = client::identify(request, service, state.tokens.as_ref())?;
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
-    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept(request)));
+    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
     let mut call = asked.resolve(&state.catalogue)?;
     call.events = asked.selection(&service.facts().hardware)?;
     tally.of_kernel(call.kernel.full_name());
     note(request, &call, &client);
     service.admit_client(client)?;
     service.admit()?;
-    let object = body::read(request, payload).await?;
-    tally.took_object(object.len());
-    measure(request, service, &call, object, format, tally).await
+    Ok((call, format))
 }
 
-async fn measure(
+async fn answer_job(
     request: &HttpRequest,
+    payload: Payload,
     service: &Service,
     call: &Call<'_>,
-    object: Bytes,
     format: Format,
-    tally: &RunTally<'_>,
+    tally: &mut RunTally<'_>,
 ) -> Result<HttpResponse, Problem> {
+    let object = body::read(request, payload).await?;
+    tally.took_object(object.len());
     let Measured { measurement, run } = repeat::measure(service, call, &object, |finished| {
         tally.ran(finished);
         if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
@@ -115,7 +124,7 @@ fn answer(report: &Report<'_>, format: Format, tally: &RunTally<'_>) -> Result<H
     Ok(response.body(body))
 }
 
-fn accept(request: &HttpRequest) -> Option<&str> {
+fn accept_header(request: &HttpRequest) -> Option<&str> {
     request.headers().get(ACCEPT)?.to_str().ok()
 }
 
