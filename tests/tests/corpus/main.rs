@@ -23,6 +23,7 @@ mod elf;
 mod frames;
 mod gates;
 mod instructions;
+mod kernel_log;
 mod memory;
 mod numbers;
 mod object_files;

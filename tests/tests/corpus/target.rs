@@ -19,6 +19,8 @@ use webrunner_tests::processes::{Process, descendants};
 use webrunner_tests::service::{Launch, Service};
 use webrunner_tests::wait;
 
+use crate::kernel_log::KernelLog;
+
 /// A variable of the supervisor's environment, of which nobody may ever hear.
 const SECRET: (&str, &str) = ("SECRET_OF_THE_TEST", "canary-1b7e-of-the-environment");
 
@@ -196,6 +198,7 @@ impl Target {
     pub(crate) fn unharmed_by<T>(&self, attack: impl FnOnce() -> T) -> T {
         self.settle();
         let (before, descriptors, cores) = (self.rest(), self.service.descriptors(), core_files());
+        let kernel_log = KernelLog::follow();
         let result = attack();
         self.golden_job_is_right();
         self.settle();
@@ -204,6 +207,7 @@ impl Target {
         let growth = self.growth();
         assert!(growth <= MOST_GROWTH_KIB, "the supervisor grew by {growth} KiB");
         assert_eq!(core_files(), cores, "core files");
+        assert_eq!(kernel_log.alarms(), [""; 0], "what the kernel said");
         let files = fs::read_dir(self.folder.path()).expect("its folder").count();
         assert_eq!(files, 0, "files in the folder the service runs in");
         self.tells_no_secret();
