@@ -156,8 +156,8 @@ pub enum Gate {
     BestAgreeing,
     /// Not gated: a quick measurement, or a function so long that no clock round fits beside it.
     Ungated,
-    /// Each passed the clean-round rule, but calling cost more in nearly all than on a core that nothing else uses: the
-    /// other hardware thread was busy, which the figure of a short function depends on.
+    /// Each passed the clean-round rule, but calling cost more in nearly all than on a core that nothing else uses: its
+    /// other hardware thread was busy.
     Shared,
 }
 

@@ -68,7 +68,7 @@ fn quantile(sorted: &[f64], rank: f64) -> f64 {
 pub enum Quality {
     /// Gated, enough clean rounds, little spread.
     Ok,
-    /// Too few rounds were clean and the best-agreeing ones were taken; or the function is short, and its core was shared.
+    /// Too few rounds were clean and the best-agreeing ones were taken; or the core was shared in nearly all.
     Contended,
     /// The clean rounds spread too far.
     Unstable,

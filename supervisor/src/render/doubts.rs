@@ -18,7 +18,8 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
         ),
         (Gate::Shared, _) => warnings.push(
             "Calling cost more than on a core that nothing else uses, so something ran on the core's other hardware thread; \
-             a function as short as this may read a cycle wrong. Measure again when the machine is quieter."
+             the figure may be a cycle or a percent wrong, more where loads are the limit. Measure again when the machine \
+             is quieter."
                 .into(),
         ),
         (Gate::Ungated, _) => warnings.push(

@@ -25,6 +25,10 @@ const CALLING: f64 = 40.0;
 /// repeated, so that no single one decides.
 const PARTS: [f64; 6] = [0.05, 0.25, 0.5, 1.0, 1.0, 1.0];
 
+/// How long quiet rounds are waited for once enough are clean, as a part of the budget. Only of a short function each
+/// cycle is in doubt, so those wait for as long as there is.
+const PATIENCE: f64 = 0.25;
+
 /// Rounds in the making.
 struct Rounds<'run, 'session, C, I> {
     caller: &'run mut Caller<'session>,
@@ -58,7 +62,9 @@ pub(super) fn sample(
     inputs: &mut impl Inputs,
     first_call: f64,
 ) -> (CycleSamples, Vec<CounterReading>, Vec<PassCounts>) {
-    let deadline = cpu::ticks().saturating_add(host.ticks(schedule.budget_us) as u64);
+    let start = cpu::ticks();
+    let after = |part: f64| start.saturating_add(host.ticks(schedule.budget_us * part) as u64);
+    let (patience, deadline) = (after(PATIENCE), after(1.0));
     let sizes = warm_up(caller, schedule, host, first_call);
     let (places, tells) = (caller.functions().len(), caller.tells_preemption());
     let inputs = schedule.restore.then_some(inputs);
@@ -66,17 +72,20 @@ pub(super) fn sample(
     let turns = passes.passes().max(1);
     let mut making = Rounds { tally, passes, caller, counters, inputs, sizes };
     let mut rounds = Vec::with_capacity(schedule.room());
-    let (mut good, mut calling) = (0, Calling::new(host.calling_cycles));
+    let (mut clean, mut quiet, mut calling) = (0, 0, Calling::new(host.calling_cycles));
     loop {
         // Every pass of counters sees every place.
         let round = making.round((rounds.len() / turns % places) as u8);
         rounds.push(round);
         if round.is_clean() {
             calling.note(&round);
-            good += usize::from(!round.is_short() || round.is_quiet(calling.most()));
+            clean += 1;
+            quiet += usize::from(round.is_quiet(calling.most()));
         }
-        let enough = good >= schedule.wanted_rounds && making.passes.settled();
-        if enough || rounds.len() >= schedule.room() || cpu::ticks() >= deadline {
+        let now = cpu::ticks();
+        let impatient = now >= patience && !round.is_short();
+        let enough = if impatient { clean } else { quiet } >= schedule.wanted_rounds;
+        if enough && making.passes.settled() || rounds.len() >= schedule.room() || now >= deadline {
             break;
         }
     }
