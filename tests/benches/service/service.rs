@@ -50,6 +50,8 @@ impl Service {
         let executable = executable()?;
         let mut child = Command::new(&executable)
             .args(["serve", "--listen", "127.0.0.1:0"])
+            // A zygote that is renewed takes the account of its workers' CPU time with it.
+            .args(["--zygote-jobs", "1000000000"])
             .args(flags)
             .env("WEBRUNNER_CONFIG", "/dev/null")
             .env("WEBRUNNER_LOG_FORMAT", "human")
