@@ -83,6 +83,12 @@ pub fn set(options: &mut MeasureOptions, name: &str, value: &str) -> Result<bool
     }
 }
 
+/// Names of all options of a measurement, joined by commas.
+#[must_use]
+pub fn names() -> String {
+    TABLE.map(|row| row.name).join(", ")
+}
+
 /// Reads the word for a choice.
 pub(crate) fn yes_or_no(word: &str) -> Option<bool> {
     match word {

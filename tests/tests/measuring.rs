@@ -73,7 +73,11 @@ fn options_that_are_wrong_are_refused_by_name() {
         assert_eq!((answer.status, answer.slug().as_str()), (400, "bad-option"), "{option}");
         assert_eq!(answer.json()["option"], option);
     }
-    assert_eq!(service.post(CHAIN, &format!("{PLAYGROUND}&_warm=yes")).slug(), "unknown-option");
+    let unknown = service.post(CHAIN, &format!("{PLAYGROUND}&_warm=yes"));
+    assert_eq!(unknown.slug(), "unknown-option");
+    for option in ["_effort", "_placements", "_cold", "_restore", "_guard", "_ftz"] {
+        assert!(unknown.text().contains(option), "{option} is not in {}", unknown.text());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Problem;
 use crate::events::raw;
 use crate::fault::signal_name;
+use crate::options;
 use crate::tokens::Stranger;
 
 /// Longest piece of a request that a problem repeats, in characters.
@@ -20,8 +21,9 @@ impl Problem {
             Self::BadParameter { reason, .. } | Self::UnknownKernel { reason, .. } => sentence(reason),
             Self::UnknownOption { name } => format!(
                 "{} is no option of this service; names that begin with `_` are _symbol, _effort, _counts, _check, \
-                 _events and _format.",
-                echo(name)
+                 _events, _format, {}.",
+                echo(name),
+                options::names()
             ),
             Self::BadOption { name, expected, got } => {
                 format!("{name} takes {expected}, but `{}` came.", echo(got))
