@@ -3,10 +3,11 @@
 //! One actix worker thread serves everything and owns the pool: handlers and pool share a thread, so they share state
 //! without locks. Zygotes are up before anything is promised to a client: a host that cannot run jobs is not served from.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use actix_web::App;
@@ -59,6 +60,11 @@ struct Orders {
     drained: mpsc::UnboundedSender<()>,
 }
 
+thread_local! {
+    /// The service of this thread, as long as an application holds it.
+    static SERVICE: RefCell<Weak<Service>> = const { RefCell::new(Weak::new()) };
+}
+
 /// Opens the access log once to fail early; each worker thread, of which there is one, opens its own.
 ///
 /// # Errors
@@ -84,7 +90,8 @@ pub async fn serve(
     let (stop, reload) = (watch::Sender::new(false), watch::Sender::new(()));
     let (drained, mut is_drained) = mpsc::unbounded_channel();
     let orders = Orders { stop: stop.subscribe(), reload: reload.subscribe(), drained };
-    // The factory runs once on the one worker thread; should actix start that thread anew, its zygotes are gone with it.
+    // The factory runs on the one worker thread, once for each listener, and all share the service that the first one opens.
+    // Should actix start that thread anew, its zygotes are gone with it.
     let operators = listeners.operators;
     let routes = if operators.is_some() { routes::configure_clients } else { routes::configure };
     if let Some(Ok(address)) = operators.as_ref().map(TcpListener::local_addr) {
@@ -92,11 +99,18 @@ pub async fn serve(
     }
     let once = Arc::new(Mutex::new((Some(launched), operators)));
     let app = move || {
-        let (launched, operators) = take(&once);
-        let service = open_service(&config, &live, &machine, launched, &orders);
-        if let Some(operators) = operators {
-            actix_web::rt::spawn(operators::serve(operators, service.clone()));
-        }
+        let service = SERVICE.with_borrow(Weak::upgrade).map_or_else(
+            || {
+                let (launched, operators) = take(&once);
+                let service = open_service(&config, &live, &machine, launched, &orders);
+                SERVICE.set(Arc::downgrade(&service.clone().into_inner()));
+                if let Some(operators) = operators {
+                    actix_web::rt::spawn(operators::serve(operators, service.clone()));
+                }
+                service
+            },
+            Data::from,
+        );
         App::new().app_data(service).configure(routes).wrap(from_fn(envelope))
     };
     let mut server = Server::build()
