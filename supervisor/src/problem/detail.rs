@@ -240,7 +240,8 @@ mod tests {
     fn parts_of_requests_are_cut_and_cleaned() {
         let problem = Problem::UnknownOption { name: format!("_\n{}", "x".repeat(1000)) };
         let detail = problem.detail();
-        assert!(detail.chars().count() < 250 && !detail.contains('\n'), "{detail}");
+        let kept = detail.matches('x').count();
+        assert!((1..150).contains(&kept) && !detail.contains('\n'), "{detail}");
     }
 
     #[test]
