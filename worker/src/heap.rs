@@ -1,81 +1,93 @@
-//! The allocator of the zygote and its workers: a fixed array, handed out from the bottom.
+//! The allocator of the zygote and its workers: two fixed arrays, each handed out from the bottom.
 //!
 //! A worker can map no memory once it is locked, so all it may ever allocate is reserved before. Memory is given back
 //! only from the top, and wiped when it is: the zygote builds its filter here and its children can read what is left.
-//! One thread only; that is what makes the plain cursor sound.
+//! One thread only; that is what makes the plain cursors sound.
+//!
+//! What the zygote builds lies in an array of its own, on huge pages where the kernel has some: a fork copies one entry for
+//! each instead of one for every page, and no worker writes there. Workers begin an array of theirs, near whatever else
+//! they write ([`space`](crate::space)).
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::cell::UnsafeCell;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Bytes to hand out. Untouched pages cost nothing; the largest object with the most symbols needs a third of this.
-const BYTES: usize = 24 << 20;
+use crate::space::{self, HEAP_BYTES, PREPARED_BYTES};
 
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
 
-#[repr(align(0x20_0000))]
-struct Space(UnsafeCell<[u8; BYTES]>);
-
-/// Bytes handed out. Placed with the other small statics that a worker writes, so that they share a page.
+/// Bytes of the workers' array handed out. Placed with the other small statics that a worker writes, so that they share a page.
 #[unsafe(link_section = ".data.webrunner")]
 static USED: AtomicUsize = AtomicUsize::new(0);
 
-/// The allocator. There is one: how far it has got is a static.
-pub struct Bump {
-    space: Space,
-}
+/// Bytes of the zygote's array handed out.
+static PREPARED_USED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: the zygote and its workers have one thread each; forked processes have their own copies.
-unsafe impl Sync for Bump {}
+/// Whether all that workers are to find is built.
+static SETTLED: AtomicBool = AtomicBool::new(false);
+
+/// The allocator. There is one: how far it has got is in statics.
+pub struct Bump;
 
 impl Bump {
-    /// An allocator with everything free.
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "only ever a static")]
-    pub const fn new() -> Self {
-        Self { space: Space(UnsafeCell::new([0; BYTES])) }
-    }
-
-    /// Puts what the zygote has allocated so far on huge pages, where the kernel has some, and goes on behind them: a fork
-    /// copies one entry for each instead of one for every page, and no worker writes there. To be called once, when all
+    /// Puts what the zygote has allocated so far on huge pages, and goes on in the workers' array. To be called once, when all
     /// that workers are to find is built.
     pub fn settle(&self) {
-        let used = USED.load(Ordering::Relaxed).next_multiple_of(HUGE);
-        if used < BYTES {
-            // SAFETY: the range is this array's own; collapsing leaves its bytes as they are. Where it is refused, nothing
-            // is lost.
-            unsafe { libc::madvise(self.space.0.get().cast(), used, libc::MADV_COLLAPSE) };
-            USED.store(used, Ordering::Relaxed);
-        }
-    }
-
-    fn stack(&self) -> Stack<'_> {
-        Stack { start: self.space.0.get().cast(), bytes: BYTES, used: &USED }
+        let used = PREPARED_USED.load(Ordering::Relaxed).next_multiple_of(HUGE);
+        // SAFETY: the range is this array's own; collapsing leaves its bytes as they are. Where it is refused, nothing
+        // is lost.
+        unsafe { libc::madvise(prepared_start().cast(), used, libc::MADV_COLLAPSE) };
+        SETTLED.store(true, Ordering::Relaxed);
     }
 }
 
-// SAFETY: the array is the allocator's alone, and one thread uses it at a time.
+/// Where the zygote's array begins: at the start of a huge page.
+fn prepared_start() -> *mut u8 {
+    let space = space::prepared();
+    space.wrapping_add(space.align_offset(HUGE))
+}
+
+/// What the zygote built.
+fn prepared() -> Stack<'static> {
+    Stack { start: prepared_start(), bytes: PREPARED_BYTES, used: &PREPARED_USED }
+}
+
+/// What is allocated now.
+fn current() -> Stack<'static> {
+    if SETTLED.load(Ordering::Relaxed) {
+        Stack { start: space::heap(), bytes: HEAP_BYTES, used: &USED }
+    } else {
+        prepared()
+    }
+}
+
+// SAFETY: the arrays are the allocator's alone, and one thread uses them at a time.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.stack().alloc(layout)
+        current().alloc(layout)
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as asked of us.
-        unsafe { self.stack().dealloc(block, layout) }
+        unsafe { home(block).dealloc(block, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // What is handed out is always zero.
-        self.stack().alloc(layout)
+        current().alloc(layout)
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: as asked of us.
-        unsafe { self.stack().realloc(block, layout, new_size) }
+        unsafe { home(block).realloc(block, layout, new_size) }
     }
+}
+
+/// The array a block was handed out from.
+fn home(block: *mut u8) -> Stack<'static> {
+    let prepared = prepared();
+    if prepared.holds(block) { prepared } else { current() }
 }
 
 /// Memory handed out from the bottom. Invariant: every byte above the first `used` is zero.
@@ -89,6 +101,10 @@ impl Stack<'_> {
     /// Bytes below `block`, which is one of this memory's.
     fn offset(&self, block: *mut u8) -> usize {
         block as usize - self.start as usize
+    }
+
+    fn holds(&self, block: *mut u8) -> bool {
+        (self.start as usize..self.start as usize + self.bytes).contains(&(block as usize))
     }
 
     fn is_last(&self, block: *mut u8, size: usize) -> bool {

@@ -13,7 +13,7 @@
 //! - [`check`]: showing what the function computes.
 //! - [`counters`] and [`clock`]: events this host can count, and its clock.
 //! - [`fault`]: what is reported when the function does not return.
-//! - [`heap`]: the allocator, since a locked worker can map nothing.
+//! - [`heap`]: the allocator, since a locked worker can map nothing; [`space`]: the memory it hands out, and the job's frame.
 //! - [`sys`]: system calls and raw memory, fenced.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -31,6 +31,7 @@ pub mod load;
 pub mod lockdown;
 pub mod measure;
 pub mod policy;
+pub mod space;
 pub mod sys;
 pub mod worker;
 pub mod zygote;

@@ -4,7 +4,6 @@
 //! A worker is born locked and trusts nothing it reads. It is never used twice. From the moment it has read its job it can do
 //! no more than the filter's open rules allow, but for opening its job's memory, and it loses that before it calls into the object.
 
-use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -16,7 +15,7 @@ use webrunner_protocol::events::EventSet;
 use webrunner_protocol::frame::{JobHeader, OutputsHeader, ReplyHeader};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::job::{Job, Work};
-use webrunner_protocol::limits::{MAX_JOB_BYTES, MAX_OBJECT_BYTES, MAX_REPLY_BYTES};
+use webrunner_protocol::limits::MAX_REPLY_BYTES;
 use webrunner_protocol::reply::{Outcome, Outputs, Reply, WorkerFailure};
 
 use crate::check;
@@ -25,6 +24,7 @@ use crate::counters::{EventTable, OpenCounters};
 use crate::fault::{self, Phase};
 use crate::kernel_job::{self, Meter, Rest};
 use crate::lockdown::Lock;
+use crate::space::{self, FRAME_BYTES};
 use crate::sys::keyed::{self, Birth, Key};
 use crate::sys::{self, Errno, fd, process};
 
@@ -43,24 +43,13 @@ pub struct Profile {
 /// Exit code of a worker that could not set itself up.
 const EXIT_SETUP: i32 = 71;
 
-/// Everything a job's frame can hold.
-const FRAME_BYTES: usize = JobHeader::BYTES + MAX_JOB_BYTES + MAX_OBJECT_BYTES;
-
-/// A static buffer that is borrowed once in a process's life.
-#[repr(align(4096))]
-struct Space<const N: usize>(UnsafeCell<[u8; N]>);
-
-// SAFETY: one thread.
-unsafe impl<const N: usize> Sync for Space<N> {}
-
-/// Holds the job's frame, and at the end the reply's: a page less to bring in for each worker.
-static FRAME: Space<FRAME_BYTES> = Space(UnsafeCell::new([0; FRAME_BYTES]));
+// A job's frame makes place for the reply's: a page less to bring in for each worker.
 const _: () = assert!(LONGEST_WRITE <= FRAME_BYTES);
 
 /// Most bytes the filter lets pass in one write.
 const LONGEST_WRITE: usize = ReplyHeader::BYTES + MAX_REPLY_BYTES;
 
-/// Bytes of `FRAME` that are a reply's frame. Placed with the other small statics that a worker writes, so that they share
+/// Bytes of the frame that are a reply's. Placed with the other small statics that a worker writes, so that they share
 /// a page.
 #[unsafe(link_section = ".data.webrunner")]
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -107,7 +96,7 @@ extern "C" fn live(argument: usize) -> ! {
     let Ok(mut counters) = set_up(socket, &profile, kind) else { sys::exit(EXIT_SETUP) };
     keyed::forget(Key::Setup);
     // SAFETY: `live` runs once in a process and is the only place that borrows this.
-    let buffer = unsafe { &mut *FRAME.0.get() };
+    let buffer = unsafe { &mut *space::frame() };
     warm_up(buffer, &mut profile.meter);
     let reply = match receive(buffer) {
         Ok(Some((job, object))) => {
@@ -219,7 +208,7 @@ fn receive(buffer: &mut [u8; FRAME_BYTES]) -> Result<Option<(Job, &[u8])>, Worke
 fn hold(reply: &Reply) {
     // SAFETY: one thread, and whoever held the job's frame is done with it: `reply` owns all it says. The signal handler
     // may take the buffer over from the code it interrupted, which never runs again.
-    let buffer = unsafe { &mut *FRAME.0.get() };
+    let buffer = unsafe { &mut *space::frame() };
     let (header, body) = buffer[..LONGEST_WRITE].split_at_mut(ReplyHeader::BYTES);
     let len = match codec::encode_into(reply, body) {
         Ok(len) => len,
@@ -246,7 +235,7 @@ pub fn send_held_and_exit() -> ! {
 
 fn send_held() {
     // SAFETY: as in `hold`; nothing writes any more.
-    let buffer = unsafe { &*FRAME.0.get() };
+    let buffer = unsafe { &*space::frame() };
     // The function under test may have written over the length; a reply cut or torn is refused by the supervisor.
     send(buffer.get(..HELD.load(Ordering::Relaxed)).unwrap_or_default());
 }
@@ -267,7 +256,7 @@ fn send(mut unsent: &[u8]) {
 pub fn send_outputs<'a>(record: CallRecord, bytes: usize, buffers: impl Iterator<Item = &'a [u8]>) {
     // SAFETY: one thread, and neither the job's frame nor a reply is in there now: the first is read, and the second sent
     // or yet to be held.
-    let space = unsafe { &mut *FRAME.0.get() };
+    let space = unsafe { &mut *space::frame() };
     let header = OutputsHeader { outputs_bytes: bytes as u32 }.to_bytes();
     let mut gathered = header.len() + CallRecord::BYTES;
     space[..header.len()].copy_from_slice(&header);
