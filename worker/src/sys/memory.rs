@@ -68,9 +68,24 @@ pub fn arenas() -> [Arena; 2] {
 pub fn reserve() -> io::Result<()> {
     let [images, buffers] = arenas();
     map_closed(images.range.start, images.reserved_bytes())?;
-    let start = map_closed(0, BUFFER_ARENA_BYTES + buffers.longest)?;
+    let start = map_closed_apart(BUFFER_ARENA_BYTES + buffers.longest)?;
     BUFFER_ARENA_START.store(start, Ordering::Relaxed);
     Ok(())
+}
+
+/// Maps closed memory that ends with a table of page tables: otherwise the kernel would look through those entries that
+/// are its, but not in use, at each exit of a worker that uses the others.
+fn map_closed_apart(bytes: usize) -> io::Result<usize> {
+    const COVERED_BY_TABLE: usize = 1 << 30;
+    let space = map_closed(0, bytes + COVERED_BY_TABLE)?;
+    let end = (space + bytes + COVERED_BY_TABLE) / COVERED_BY_TABLE * COVERED_BY_TABLE;
+    let start = end - bytes;
+    // SAFETY: both ends were just mapped, and nothing refers to them. One of no length is refused, which is as good.
+    unsafe {
+        libc::munmap(space as *mut libc::c_void, start - space);
+        libc::munmap(end as *mut libc::c_void, space + bytes + COVERED_BY_TABLE - end);
+    }
+    Ok(start)
 }
 
 fn map_closed(at: usize, bytes: usize) -> io::Result<usize> {
