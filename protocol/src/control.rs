@@ -92,7 +92,8 @@ pub enum ZygoteReport {
         /// One line: what failed and what to do.
         reason: String,
     },
-    /// A worker is waiting for its job. Its job socket comes with this packet.
+    /// A worker is waiting for its job. Its job socket comes with this packet, as the first of
+    /// [`SOCKETS_PER_PACKET`](crate::limits::SOCKETS_PER_PACKET), unless it came with an earlier one: workers take them in order.
     Forked {
         /// The worker's number.
         worker: WorkerId,

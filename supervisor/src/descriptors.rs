@@ -8,9 +8,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// For standard streams, event loops, timers, listener and logs.
 const FOR_THE_SERVICE: u64 = 32;
 
-/// For each core: control sockets of its zygote and of that one's successor, socket and process of each worker that waits,
-/// runs or is taken apart.
-const FOR_EACH_CORE: u64 = 24;
+/// For each core: control sockets of its zygote and of that one's successor, the socket of each worker that waits, runs or is
+/// taken apart, and those that either zygote has sent ahead.
+const FOR_EACH_CORE: u64 = 40;
 
 /// The socket, and its duplicate by which a connection can be shut down from outside actix.
 const FOR_EACH_CONNECTION: u64 = 2;
@@ -76,11 +76,11 @@ mod tests {
     #[test]
     fn connections_get_what_jobs_leave() {
         assert_eq!(connections(256, 0, 2, 1024).unwrap(), 256);
-        assert_eq!(connections(256, 0, 2, 180).unwrap(), 50);
-        assert_eq!(connections(256, 10, 2, 180).unwrap(), 40);
-        assert_eq!(connections(256, 0, 2, 82).unwrap(), 1);
-        assert_eq!(connections(usize::MAX, 0, 2, u64::MAX).unwrap() as u64, (u64::MAX - 80) / 2);
-        let error = connections(1, 0, 2, 81).unwrap_err().to_string();
-        assert!(error.contains("81 open files are too few for 2 cores, which take 82"), "{error}");
+        assert_eq!(connections(256, 0, 2, 212).unwrap(), 50);
+        assert_eq!(connections(256, 10, 2, 212).unwrap(), 40);
+        assert_eq!(connections(256, 0, 2, 114).unwrap(), 1);
+        assert_eq!(connections(usize::MAX, 0, 2, u64::MAX).unwrap() as u64, (u64::MAX - 112) / 2);
+        let error = connections(1, 0, 2, 113).unwrap_err().to_string();
+        assert!(error.contains("113 open files are too few for 2 cores, which take 114"), "{error}");
     }
 }

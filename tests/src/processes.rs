@@ -2,6 +2,7 @@
 //!
 //! A process is named by its id and the time it started, so that a number used again is not mistaken for the old process.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -102,6 +103,18 @@ impl Process {
         descriptors.sort();
         Some(descriptors)
     }
+}
+
+/// Every Unix stream socket there is, as a process's descriptors name it.
+#[must_use]
+pub fn unix_streams() -> HashSet<String> {
+    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let name = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip(4);
+        let (kind, _state, inode) = (words.next()?, words.next()?, words.next()?);
+        (kind == "0001").then(|| format!("socket:[{inode}]"))
+    };
+    table.lines().filter_map(name).collect()
 }
 
 /// The hard limit a process has now, so that setting the soft one leaves it as it is.

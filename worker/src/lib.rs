@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //!
-//! - [`zygote`]: takes its configuration, locks itself, forks workers and reports their ends.
+//! - [`zygote`]: takes its configuration, locks itself, forks workers and reports their ends. [`job_sockets`]: what it gives them.
 //! - [`lockdown`] and [`policy`]: the layers of isolation, in order, and the system calls that are left.
 //! - [`worker`]: set-up, one job, one reply, exit.
 //! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] (addresses), [`buffers`] (what lies there),
@@ -26,6 +26,7 @@ pub mod count;
 pub mod counters;
 pub mod fault;
 pub mod heap;
+pub mod job_sockets;
 pub mod kernel_job;
 pub mod load;
 pub mod lockdown;

@@ -141,7 +141,7 @@ fn setup_rules(worker_stack: usize) -> Vec<Rule> {
         keyed(
             libc::SYS_sendmsg,
             vec![Test::Is(0, fd::CONTROL as u32), Test::Is(2, libc::MSG_NOSIGNAL as u32)],
-            "zygote: report, handing over a job socket",
+            "zygote: report, handing over job sockets",
         ),
         keyed(
             libc::SYS_close,

@@ -17,11 +17,13 @@ use crate::clock;
 use crate::count;
 use crate::counters::EventTable;
 use crate::heap::Bump;
+use crate::job_sockets::JobSockets;
 use crate::kernel_job::Meter;
 use crate::lockdown::{self, Lock};
 use crate::measure::{Host, Session};
 use crate::sys::keyed;
-use crate::sys::{self, Errno, boot, fd, image, packet, process};
+use crate::sys::packet::{self, Descriptors};
+use crate::sys::{self, Errno, boot, fd, image, process};
 use crate::worker::{self, Profile};
 
 /// Exit code for a start that failed; the reason went to the supervisor, or to standard error.
@@ -175,102 +177,122 @@ impl Children {
 /// just then: a packet less to wake the supervisor with.
 const REPORT_DELAY: Duration = Duration::from_micros(300);
 
+/// What the zygote keeps account of.
+struct Family {
+    children: Children,
+    /// Job sockets of workers to come.
+    sockets: JobSockets,
+    /// The end of a worker that is to be reported with the next fork.
+    unreported: Option<Ended>,
+}
+
 fn serve() -> ! {
-    let mut children = Children { living: [None; MAX_WORKERS] };
-    let mut unreported = None;
+    let mut family = Family {
+        children: Children { living: [None; MAX_WORKERS] },
+        sockets: JobSockets::none(),
+        unreported: None,
+    };
     let mut buffer = [0; MAX_FORK_BYTES];
     loop {
-        let Ok(ready) = packet::wait(unreported.map(|_| REPORT_DELAY)) else { sys::exit(EXIT_UNABLE) };
+        let patience = family.unreported.map(|_| REPORT_DELAY);
+        let Ok(ready) = packet::wait(patience) else { sys::exit(EXIT_UNABLE) };
         if !ready.child && !ready.control {
-            report_end(&mut unreported);
+            family.report_end();
         }
         if ready.child {
             // One pending SIGCHLD may stand for several ended children: acknowledge first, then reap them all.
             let _ = packet::acknowledge_child();
-            reap_all(&mut children, &mut unreported);
+            family.reap_all();
         }
         if !ready.control {
             continue;
         }
         match packet::receive(&mut buffer) {
             Ok(0) => sys::exit(0),
-            Ok(len) => obey(&mut children, &mut unreported, &buffer[..len]),
+            Ok(len) => family.obey(&buffer[..len]),
             Err(Errno(libc::EINTR)) => {}
             Err(_) => sys::exit(EXIT_UNABLE),
         }
     }
 }
 
-fn obey(children: &mut Children, unreported: &mut Option<Ended>, request: &[u8]) {
-    match codec::decode(request) {
-        Ok(ZygoteRequest::Fork { worker, profile: kind, end }) => {
-            if let Some(worker) = end {
-                children.end(worker);
+impl Family {
+    fn obey(&mut self, request: &[u8]) {
+        match codec::decode(request) {
+            Ok(ZygoteRequest::Fork { worker, profile: kind, end }) => {
+                if let Some(worker) = end {
+                    self.children.end(worker);
+                }
+                let forked = self.try_fork(&kind).and_then(|pid| self.introduce(pid, worker));
+                if let Err(Errno(errno)) = forked {
+                    report(&ZygoteReport::ForkFailed { worker, errno });
+                }
             }
-            let forked = if children.is_full() { Err(Errno(libc::EAGAIN)) } else { try_fork(&kind) };
-            note_fork(children, unreported, worker, forked);
-        }
-        Ok(ZygoteRequest::End { worker }) => children.end(worker),
-        Ok(ZygoteRequest::Ping) => report(&ZygoteReport::Pong, None),
-        // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
-        Ok(ZygoteRequest::Configure(_)) | Err(_) => sys::exit(EXIT_UNABLE),
-    }
-}
-
-/// Reports what came of a fork.
-fn note_fork(
-    children: &mut Children,
-    unreported: &mut Option<Ended>,
-    worker: WorkerId,
-    forked: Result<(i32, i32), Errno>,
-) {
-    match forked {
-        Ok((pid, socket)) => {
-            children.add(pid, worker);
-            let ended = unreported.take();
-            report(&ZygoteReport::Forked { worker, ended }, Some(socket));
-            process::close(socket);
-        }
-        Err(Errno(errno)) => report(&ZygoteReport::ForkFailed { worker, errno }, None),
-    }
-}
-
-/// Forks one worker; its process id, and the supervisor's end of its job socket.
-fn try_fork(kind: &WorkerProfile) -> Result<(i32, i32), Errno> {
-    let [ours, theirs] = packet::job_socket()?;
-    // SAFETY: the zygote has one thread, and a worker uses only what it is born with.
-    let forked = unsafe { keyed::fork(worker::birth(theirs, kind)) };
-    process::close(theirs);
-    match forked {
-        Ok(pid) => Ok((pid, ours)),
-        Err(errno) => {
-            process::close(ours);
-            Err(errno)
+            Ok(ZygoteRequest::End { worker }) => self.children.end(worker),
+            Ok(ZygoteRequest::Ping) => report(&ZygoteReport::Pong),
+            // The supervisor is trusted; what it says twice or garbled is a bug that must not go unseen.
+            Ok(ZygoteRequest::Configure(_)) | Err(_) => sys::exit(EXIT_UNABLE),
         }
     }
-}
 
-/// Takes every ended child off the kernel's list; the end of the last one is left to be reported.
-fn reap_all(children: &mut Children, unreported: &mut Option<Ended>) {
-    while let Ok(Some((pid, status, usage))) = process::reap() {
-        if let Some(worker) = children.remove(pid) {
-            report_end(unreported);
-            *unreported = Some(Ended { worker, status, usage });
+    /// Forks one worker; its process id.
+    fn try_fork(&mut self, kind: &WorkerProfile) -> Result<i32, Errno> {
+        if self.children.is_full() {
+            return Err(Errno(libc::EAGAIN));
+        }
+        let socket = self.sockets.next()?;
+        // SAFETY: the zygote has one thread, and a worker uses only what it is born with.
+        let pid = unsafe { keyed::fork(worker::birth(socket, kind)) }?;
+        self.sockets.take();
+        Ok(pid)
+    }
+
+    /// Reports a worker, with job sockets if its own is not yet sent.
+    fn introduce(&mut self, pid: i32, worker: WorkerId) -> Result<(), Errno> {
+        let forked = ZygoteReport::Forked { worker, ended: self.unreported };
+        match send(&forked, self.sockets.unsent()) {
+            Ok(()) => {
+                self.children.add(pid, worker);
+                self.sockets.sent();
+                self.unreported = None;
+                Ok(())
+            }
+            // Other zygotes of this user have as many on the way as the kernel allows. The worker reads the end of its own.
+            Err(errno @ Errno(libc::ETOOMANYREFS)) => {
+                self.sockets.give_up();
+                Err(errno)
+            }
+            Err(_) => sys::exit(EXIT_UNABLE),
         }
     }
-}
 
-fn report_end(unreported: &mut Option<Ended>) {
-    if let Some(ended) = unreported.take() {
-        report(&ZygoteReport::Ended(ended), None);
+    /// Takes every ended child off the kernel's list; the end of the last one is left to be reported.
+    fn reap_all(&mut self) {
+        while let Ok(Some((pid, status, usage))) = process::reap() {
+            if let Some(worker) = self.children.remove(pid) {
+                self.report_end();
+                self.unreported = Some(Ended { worker, status, usage });
+            }
+        }
+    }
+
+    fn report_end(&mut self) {
+        if let Some(ended) = self.unreported.take() {
+            report(&ZygoteReport::Ended(ended));
+        }
     }
 }
 
 /// Sends a report; a supervisor that cannot be reached is gone, and so then is the zygote.
-fn report(report: &ZygoteReport, descriptor: Option<i32>) {
-    let mut buffer = [0; 256];
-    let sent = codec::encode_into(report, &mut buffer).map(|len| packet::send(&buffer[..len], descriptor));
-    if !matches!(sent, Ok(Ok(()))) {
+fn report(report: &ZygoteReport) {
+    if send(report, None).is_err() {
         sys::exit(EXIT_UNABLE);
     }
+}
+
+/// Sends a report with job sockets or without.
+fn send(report: &ZygoteReport, sockets: Option<&Descriptors>) -> Result<(), Errno> {
+    let mut buffer = [0; 256];
+    let len = codec::encode_into(report, &mut buffer).map_err(|_| Errno(libc::EMSGSIZE))?;
+    packet::send(&buffer[..len], sockets)
 }

@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use super::queue::Queue;
 use super::readable::Readable;
 use super::slot::Slot;
 use super::worker::Generation;
-use super::zygote::{self, Incoming, LaunchError, Zygote};
+use super::zygote::{self, Incoming, JobSockets, LaunchError, Zygote};
 use crate::metrics::PoolMetrics;
 
 /// A zygote that owes a worker for longer is taken for dead.
@@ -59,6 +60,8 @@ struct Keeper {
 #[derive(Debug)]
 struct Adopted {
     control: Readable,
+    /// Job sockets that came by it for workers yet to come.
+    sockets: RefCell<JobSockets>,
     generation: Generation,
     since: Instant,
 }
@@ -117,7 +120,7 @@ impl Keeper {
         let mut queue = queue.borrow_mut();
         queue.metrics.zygote_started(&zygote.status().events);
         queue.refill(self.index);
-        Ok(Adopted { control, generation, since: Instant::now() })
+        Ok(Adopted { control, sockets: RefCell::default(), generation, since: Instant::now() })
     }
 
     /// Starts a zygote; this thread goes on meanwhile.
@@ -197,7 +200,7 @@ impl Keeper {
             }
             // Only now, so that no job that must have the core quiet begins under a renewal.
             self.serve();
-            let heard = receive(&current.control, SILENCE_LIMIT).await;
+            let heard = receive(current, SILENCE_LIMIT).await;
             let heard = heard.and_then(|report| match report {
                 Some(report) => self.hear(current.generation, report),
                 None if self.is_silent() => Err(io::ErrorKind::TimedOut.into()),
@@ -218,7 +221,7 @@ impl Keeper {
     /// Lets a zygote that was renewed go once none of its jobs is left.
     async fn retire(self, zygote: Zygote, retired: Adopted) {
         while self.with_slot(|slot| slot.needs(retired.generation)).unwrap_or(false) {
-            let heard = receive(&retired.control, RETIRED_CHECK).await;
+            let heard = receive(&retired, RETIRED_CHECK).await;
             let heard = heard.and_then(|report| match report {
                 Some(report) => self.hear(retired.generation, report),
                 None => Ok(()),
@@ -327,8 +330,9 @@ impl Keeper {
 }
 
 /// One report, or nothing if none comes in time.
-async fn receive(control: &Readable, limit: Duration) -> io::Result<Option<Incoming>> {
-    match timeout(limit, control.when_readable(|socket| zygote::receive(socket))).await {
+async fn receive(zygote: &Adopted, limit: Duration) -> io::Result<Option<Incoming>> {
+    let take = |socket: BorrowedFd<'_>| zygote::receive(socket, &mut zygote.sockets.borrow_mut());
+    match timeout(limit, zygote.control.when_readable(take)).await {
         Ok(report) => report.map(Some),
         Err(_) => Ok(None),
     }

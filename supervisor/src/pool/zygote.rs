@@ -3,8 +3,10 @@
 //! Owns the zygote's process and control socket. The zygote is this program's own executable and trusted until it
 //! forks, yet nothing it sends can panic: a report that makes no sense ends it, and the pool starts another.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::iter;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -14,13 +16,14 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, SocketFlags,
+    SocketType,
 };
 use webrunner_protocol::control::{
     Ended, Isolation, Lane, Layer, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::{CoreId, WorkerId};
-use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES};
+use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES, SOCKETS_PER_PACKET};
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
 
 use crate::events::host::HostEvents;
@@ -301,46 +304,68 @@ fn request(control: impl AsFd, request: &ZygoteRequest) -> io::Result<()> {
     Ok(())
 }
 
+/// Job sockets that a zygote sent, in order; those of workers that are still to come. An error stands for one that this
+/// process had no room for.
+#[derive(Debug, Default)]
+pub(super) struct JobSockets(VecDeque<io::Result<OwnedFd>>);
+
+impl JobSockets {
+    /// Adds those of one packet, which comes when the last of the one before are used. The kernel leaves out what does not fit.
+    fn add(&mut self, came: impl Iterator<Item = OwnedFd>) -> io::Result<()> {
+        if !self.0.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "job sockets came before their time"));
+        }
+        let lost = || Err(rustix::io::Errno::MFILE.into());
+        self.0.extend(came.map(Ok).chain(iter::repeat_with(lost)).take(SOCKETS_PER_PACKET));
+        Ok(())
+    }
+
+    /// That of the next worker.
+    fn next(&mut self) -> io::Result<OwnedFd> {
+        let none = || Err(io::Error::new(io::ErrorKind::InvalidData, "a worker came without a job socket"));
+        self.0.pop_front().unwrap_or_else(none)
+    }
+}
+
 /// Takes one report off the control socket.
 ///
 /// # Errors
 /// `WouldBlock` when there is none, `UnexpectedEof` when the zygote is gone, `InvalidData` for a report that makes no sense, else the kernel's error.
-pub(super) fn receive(control: impl AsFd) -> io::Result<Incoming> {
+pub(super) fn receive(control: impl AsFd, sockets: &mut JobSockets) -> io::Result<Incoming> {
     let mut bytes = [0; 256];
-    receive_into(control, &mut bytes)
+    receive_into(control, sockets, &mut bytes)
 }
 
-/// The same for the first report, which may be long.
+/// The same for the first report, which may be long and comes before any worker.
 fn receive_first(control: impl AsFd) -> io::Result<Incoming> {
-    receive_into(control, &mut [0; MAX_CONTROL_BYTES])
+    receive_into(control, &mut JobSockets::default(), &mut [0; MAX_CONTROL_BYTES])
 }
 
-fn receive_into(control: impl AsFd, bytes: &mut [u8]) -> io::Result<Incoming> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn receive_into(control: impl AsFd, sockets: &mut JobSockets, bytes: &mut [u8]) -> io::Result<Incoming> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_PER_PACKET))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         control,
         &mut [IoSliceMut::new(bytes)],
         &mut ancillary,
         RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
-    );
-    let len = received?.bytes;
-    if len == 0 {
+    )?;
+    if received.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    // Descriptors nobody asked for are closed when this list goes.
-    let mut descriptors: Vec<OwnedFd> = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            descriptors.extend(rights);
-        }
+    let mut came = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+        _ => None,
+    });
+    let came = came.next();
+    // Where none at all fits, the kernel only says so.
+    if came.is_some() || received.flags.contains(ReturnFlags::CTRUNC) {
+        sockets.add(came.into_iter().flatten())?;
     }
-    let report =
-        codec::decode(&bytes[..len]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let report = codec::decode(&bytes[..received.bytes])
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let ZygoteReport::Forked { worker, ended } = report else { return Ok(Incoming::Report(report)) };
-    // The kernel leaves out what does not fit.
-    let socket = descriptors.into_iter().next().ok_or_else(|| rustix::io::Errno::MFILE.into());
-    Ok(Incoming::Forked { worker, socket, ended })
+    Ok(Incoming::Forked { worker, socket: sockets.next(), ended })
 }
 
 /// Fills a buffer from the kernel's random numbers.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use webrunner_protocol::limits::SOCKETS_PER_PACKET;
+
 use super::keyed::{self, Key};
 use super::{Errno, fd};
 
@@ -33,32 +35,35 @@ pub fn receive(buffer: &mut [u8]) -> Result<usize, Errno> {
     unsafe { keyed::call(Key::Setup, libc::SYS_read, arguments) }
 }
 
-/// Room for a control message with a descriptor.
+/// Descriptors that a report carries, if any.
+pub type Descriptors = [i32; SOCKETS_PER_PACKET];
+
+/// A control message with descriptors.
 #[repr(C, align(8))]
-struct OneDescriptor {
+struct Rights {
     header: libc::cmsghdr,
-    descriptor: i32,
+    descriptors: Descriptors,
 }
 
 /// Bytes of such a message, what follows for the sake of alignment left out.
-const ONE_DESCRIPTOR_BYTES: usize = size_of::<libc::cmsghdr>() + size_of::<i32>();
+const RIGHTS_BYTES: usize = size_of::<libc::cmsghdr>() + size_of::<Descriptors>();
 
-/// Sends one report, with a descriptor or none.
+/// Sends one report, with descriptors or without.
 ///
 /// # Errors
 /// The kernel's error number.
-pub fn send(bytes: &[u8], descriptor: Option<i32>) -> Result<(), Errno> {
+pub fn send(bytes: &[u8], descriptors: Option<&Descriptors>) -> Result<(), Errno> {
     let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let mut ancillary = OneDescriptor {
+    let mut ancillary = Rights {
         header: libc::cmsghdr {
-            cmsg_len: ONE_DESCRIPTOR_BYTES,
+            cmsg_len: RIGHTS_BYTES,
             cmsg_level: libc::SOL_SOCKET,
             cmsg_type: libc::SCM_RIGHTS,
         },
-        descriptor: descriptor.unwrap_or(-1),
+        descriptors: descriptors.copied().unwrap_or_default(),
     };
-    let (control, control_len) = match descriptor {
-        Some(_) => ((&raw mut ancillary).cast(), size_of::<OneDescriptor>()),
+    let (control, control_len) = match descriptors {
+        Some(_) => ((&raw mut ancillary).cast(), size_of::<Rights>()),
         None => (std::ptr::null_mut(), 0),
     };
     let message = libc::msghdr {
