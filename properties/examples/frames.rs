@@ -18,7 +18,7 @@ use webrunner::service::Service;
 use webrunner_kernels::Catalogue;
 use webrunner_properties::frame::{JOB, QUERY};
 use webrunner_protocol::codec;
-use webrunner_protocol::control::{Isolation, WorkerProfile, ZygoteReport, ZygoteRequest};
+use webrunner_protocol::control::{Ends, Isolation, WorkerProfile, ZygoteReport, ZygoteRequest};
 use webrunner_protocol::frame::{JobHeader, ReplyHeader};
 use webrunner_protocol::ids::{CoreId, WorkerId};
 use webrunner_protocol::job::Job;
@@ -75,7 +75,7 @@ async fn run(service: &Service, object: &str, options: &str) -> Result<End, Box<
     write("job", &[&header.to_bytes()[..], &job, &object].concat())?;
     let fork = ZygoteRequest::Fork { worker: WorkerId(1), profile: WorkerProfile::Counting, end: None };
     write("fork", &codec::encode(&fork, MAX_CONTROL_BYTES)?)?;
-    let forked = ZygoteReport::Forked { worker: WorkerId(1), ended: None };
+    let forked = ZygoteReport::Forked { worker: WorkerId(1), ended: Ends::default() };
     write("forked", &codec::encode(&forked, MAX_CONTROL_BYTES)?)?;
     Ok(service.run(call.order(object.into())).await?.end)
 }

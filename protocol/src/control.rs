@@ -97,8 +97,8 @@ pub enum ZygoteReport {
     Forked {
         /// The worker's number.
         worker: WorkerId,
-        /// The last worker that ended, if its end was not reported yet: most often the one this one replaces.
-        ended: Option<Ended>,
+        /// Workers that ended since the last report: most often the one this one replaces.
+        ended: Ends,
     },
     /// A worker could not be forked.
     ForkFailed {
@@ -107,10 +107,43 @@ pub enum ZygoteReport {
         /// Why.
         errno: i32,
     },
-    /// A worker has ended and is reaped.
-    Ended(Ended),
+    /// Workers have ended and are reaped.
+    Ended(Ends),
     /// The zygote lives and does as it is told.
     Pong,
+}
+
+/// Ends of workers that are reported together, the earliest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ends([Option<Ended>; Self::MOST]);
+
+impl Ends {
+    /// Most that are.
+    const MOST: usize = 4;
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0[0].is_none()
+    }
+
+    /// Whether there is room for no other.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0[Self::MOST - 1].is_some()
+    }
+
+    /// Adds one, if there is room.
+    pub fn add(&mut self, ended: Ended) {
+        if let Some(free) = self.0.iter_mut().find(|end| end.is_none()) {
+            *free = Some(ended);
+        }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Ended> {
+        self.0.iter().flatten()
+    }
 }
 
 /// The end of a worker.

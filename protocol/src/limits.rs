@@ -21,6 +21,9 @@ pub const SOCKETS_PER_PACKET: usize = 8;
 /// Largest encoded request to fork a worker: one with [`MAX_EVENTS`] events.
 pub const MAX_FORK_BYTES: usize = 2 << 10;
 
+/// Largest encoded report of a zygote but for the first.
+pub const MAX_REPORT_BYTES: usize = 512;
+
 /// Most memory an object may occupy once loaded, guard pages not counted.
 pub const MAX_IMAGE_BYTES: u64 = 64 << 20;
 

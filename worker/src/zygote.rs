@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use webrunner_protocol::control::{
-    Ended, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+    Ended, Ends, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::WorkerId;
-use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES};
+use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES, MAX_REPORT_BYTES};
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
 
 use crate::clock;
@@ -173,7 +173,7 @@ impl Children {
     }
 }
 
-/// How long the end of a worker may wait to be reported together with the fork of the next, which is usually asked for
+/// How long ends of workers may wait to be reported together with the fork of the next, which is usually asked for
 /// just then: a packet less to wake the supervisor with.
 const REPORT_DELAY: Duration = Duration::from_micros(300);
 
@@ -182,22 +182,22 @@ struct Family {
     children: Children,
     /// Job sockets of workers to come.
     sockets: JobSockets,
-    /// The end of a worker that is to be reported with the next fork.
-    unreported: Option<Ended>,
+    /// Ends that are to be reported with the next fork.
+    unreported: Ends,
 }
 
 fn serve() -> ! {
     let mut family = Family {
         children: Children { living: [None; MAX_WORKERS] },
         sockets: JobSockets::none(),
-        unreported: None,
+        unreported: Ends::default(),
     };
     let mut buffer = [0; MAX_FORK_BYTES];
     loop {
-        let patience = family.unreported.map(|_| REPORT_DELAY);
+        let patience = (!family.unreported.is_empty()).then_some(REPORT_DELAY);
         let Ok(ready) = packet::wait(patience) else { sys::exit(EXIT_UNABLE) };
         if !ready.child && !ready.control {
-            family.report_end();
+            family.report_ends();
         }
         if ready.child {
             // One pending SIGCHLD may stand for several ended children: acknowledge first, then reap them all.
@@ -254,7 +254,7 @@ impl Family {
             Ok(()) => {
                 self.children.add(pid, worker);
                 self.sockets.sent();
-                self.unreported = None;
+                self.unreported = Ends::default();
                 Ok(())
             }
             // Other zygotes of this user have as many on the way as the kernel allows. The worker reads the end of its own.
@@ -266,20 +266,20 @@ impl Family {
         }
     }
 
-    /// Takes every ended child off the kernel's list; the end of the last one is left to be reported.
+    /// Takes every ended child off the kernel's list; the last ends are left to be reported.
     fn reap_all(&mut self) {
         while let Ok(Some((pid, status, usage))) = process::reap() {
             if let Some(worker) = self.children.remove(pid) {
-                self.report_end();
-                self.unreported = Some(Ended { worker, status, usage });
+                if self.unreported.is_full() {
+                    self.report_ends();
+                }
+                self.unreported.add(Ended { worker, status, usage });
             }
         }
     }
 
-    fn report_end(&mut self) {
-        if let Some(ended) = self.unreported.take() {
-            report(&ZygoteReport::Ended(ended));
-        }
+    fn report_ends(&mut self) {
+        report(&ZygoteReport::Ended(std::mem::take(&mut self.unreported)));
     }
 }
 
@@ -292,7 +292,7 @@ fn report(report: &ZygoteReport) {
 
 /// Sends a report with job sockets or without.
 fn send(report: &ZygoteReport, sockets: Option<&Descriptors>) -> Result<(), Errno> {
-    let mut buffer = [0; 256];
+    let mut buffer = [0; MAX_REPORT_BYTES];
     let len = codec::encode_into(report, &mut buffer).map_err(|_| Errno(libc::EMSGSIZE))?;
     packet::send(&buffer[..len], sockets)
 }

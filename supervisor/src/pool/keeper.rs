@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task;
 use tokio::time::{sleep, timeout};
-use webrunner_protocol::control::{Ended, ExitStatus, ZygoteReport};
+use webrunner_protocol::control::{Ended, Ends, ExitStatus, ZygoteReport};
 use webrunner_protocol::ids::CoreId;
 
 use super::launcher::Launcher;
@@ -281,11 +281,9 @@ impl Keeper {
                         );
                     }
                 }
-                if let Some(ended) = ended {
-                    self.hear_end(slot, &metrics, &ended);
-                }
+                self.hear_ends(slot, &metrics, &ended);
             }
-            Incoming::Report(ZygoteReport::Ended(ended)) => self.hear_end(slot, &metrics, &ended),
+            Incoming::Report(ZygoteReport::Ended(ended)) => self.hear_ends(slot, &metrics, &ended),
             Incoming::Report(ZygoteReport::ForkFailed { worker, errno }) => {
                 slot.fork_failed(worker);
                 metrics.fork_failed();
@@ -301,6 +299,12 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    fn hear_ends(&self, slot: &mut Slot, metrics: &PoolMetrics, ended: &Ends) {
+        for ended in ended.iter() {
+            self.hear_end(slot, metrics, ended);
+        }
     }
 
     /// A worker has ended. One that was waiting should not have.

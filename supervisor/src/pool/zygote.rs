@@ -20,10 +20,10 @@ use rustix::net::{
     SocketType,
 };
 use webrunner_protocol::control::{
-    Ended, Isolation, Lane, Layer, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
+    Ends, Isolation, Lane, Layer, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
 use webrunner_protocol::ids::{CoreId, WorkerId};
-use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES, SOCKETS_PER_PACKET};
+use webrunner_protocol::limits::{MAX_CONTROL_BYTES, MAX_FORK_BYTES, MAX_REPORT_BYTES, SOCKETS_PER_PACKET};
 use webrunner_protocol::{PROTOCOL_VERSION, codec};
 
 use crate::events::host::HostEvents;
@@ -131,8 +131,8 @@ pub(super) enum Incoming {
         worker: WorkerId,
         /// Its job socket; an error if this process had no room for it.
         socket: io::Result<OwnedFd>,
-        /// A worker that ended since the last report.
-        ended: Option<Ended>,
+        /// Workers that ended since the last report.
+        ended: Ends,
     },
     /// Any other report.
     Report(ZygoteReport),
@@ -332,8 +332,7 @@ impl JobSockets {
 /// # Errors
 /// `WouldBlock` when there is none, `UnexpectedEof` when the zygote is gone, `InvalidData` for a report that makes no sense, else the kernel's error.
 pub(super) fn receive(control: impl AsFd, sockets: &mut JobSockets) -> io::Result<Incoming> {
-    let mut bytes = [0; 256];
-    receive_into(control, sockets, &mut bytes)
+    receive_into(control, sockets, &mut [0; MAX_REPORT_BYTES])
 }
 
 /// The same for the first report, which may be long and comes before any worker.
