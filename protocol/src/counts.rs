@@ -9,7 +9,7 @@ use crate::limits::{MAX_LOOPS, MAX_MIX};
 use crate::reply::{ReplyError, check_count};
 
 /// Whether and how far a call was counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Counting {
     /// Every instruction of one call.
     Counted(Box<Counts>),
@@ -18,6 +18,7 @@ pub enum Counting {
     /// Not counted.
     Impossible(NotCountable),
     /// The job did not ask for it.
+    #[default]
     NotAsked,
 }
 

@@ -37,7 +37,7 @@ pub enum Outcome {
 }
 
 /// Raw results of a measured function.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Measurement {
     /// Which function ran.
     pub entry: EntryPoint,
@@ -62,9 +62,10 @@ pub struct Measurement {
 }
 
 /// What a worker will show of what the function computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Outputs {
     /// The job did not ask.
+    #[default]
     NotAsked,
     /// The measured calls' have been sent, and the worker waits for a [`Challenge`](crate::check::Challenge).
     Shown,
@@ -75,7 +76,7 @@ pub enum Outputs {
 }
 
 /// The function that was called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EntryPoint {
     /// Its symbol, if it has one.
     pub symbol: Option<Name>,
@@ -84,7 +85,7 @@ pub struct EntryPoint {
 }
 
 /// What the first call returned, as the registers held it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Returned {
     /// `rax`
     pub integer: u64,
@@ -93,7 +94,7 @@ pub struct Returned {
 }
 
 /// Cycles per call by the `tsc-chain` method.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CycleSamples {
     /// Core cycles per call with a fence on both sides, one value a round, overhead taken out; the rounds that count.
     pub isolated: Vec<f64>,
@@ -148,13 +149,14 @@ pub struct ColdCalls {
 }
 
 /// How the rounds that count were chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Gate {
     /// Each passed the clean-round rule, and there were enough of them.
     Clean,
     /// Too few were clean: the best-agreeing eighth of all.
     BestAgreeing,
     /// Not gated: a quick measurement, or a function so long that no clock round fits beside it.
+    #[default]
     Ungated,
     /// Each passed the clean-round rule, but calling cost more in nearly all than on a core that nothing else uses: its
     /// other hardware thread was busy.

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -69,8 +71,22 @@ impl Request {
 
 /// A connection to the service.
 #[derive(Debug)]
-pub struct Connection {
-    stream: BufReader<TcpStream>,
+pub struct Connection<S = TcpStream> {
+    stream: BufReader<S>,
+}
+
+impl Connection<UnixStream> {
+    /// Opens one to the socket at `path`.
+    ///
+    /// # Panics
+    /// If nobody listens.
+    #[must_use]
+    pub fn at_path(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("somebody listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+        stream.set_write_timeout(Some(LIMIT)).expect("a timeout");
+        Self { stream: BufReader::new(stream) }
+    }
 }
 
 impl Connection {
@@ -87,6 +103,33 @@ impl Connection {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// The same connection once more, to send from another thread.
+    ///
+    /// # Panics
+    /// If there is no descriptor for it.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a descriptor")) }
+    }
+
+    /// Says that nothing more will be sent, and stays to listen.
+    ///
+    /// # Panics
+    /// If the connection is gone.
+    pub fn finish_sending(&self) {
+        self.stream.get_ref().shutdown(Shutdown::Write).expect("a connection to shut down");
+    }
+
+    /// Leaves without a farewell: the service gets a reset.
+    ///
+    /// # Panics
+    /// If the socket cannot be told so.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(self.stream.get_ref(), Some(Duration::ZERO)).expect("linger");
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
     /// Sends bytes.
     ///
     /// # Panics
@@ -157,31 +200,6 @@ impl Connection {
                 Err(error) => panic!("neither a byte nor the end came: {error}"),
             }
         }
-    }
-
-    /// The same connection once more, to send from another thread.
-    ///
-    /// # Panics
-    /// If there is no descriptor for it.
-    #[must_use]
-    pub fn another(&self) -> Self {
-        Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a descriptor")) }
-    }
-
-    /// Says that nothing more will be sent, and stays to listen.
-    ///
-    /// # Panics
-    /// If the connection is gone.
-    pub fn finish_sending(&self) {
-        self.stream.get_ref().shutdown(Shutdown::Write).expect("a connection to shut down");
-    }
-
-    /// Leaves without a farewell: the service gets a reset.
-    ///
-    /// # Panics
-    /// If the socket cannot be told so.
-    pub fn reset(self) {
-        rustix::net::sockopt::set_socket_linger(self.stream.get_ref(), Some(Duration::ZERO)).expect("linger");
     }
 }
 

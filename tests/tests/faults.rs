@@ -2,12 +2,12 @@
 //! that is half there. What is wrong with words is in `starting.rs` and `configuration.rs`.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use webrunner_tests::http::{Connection, Request};
 use webrunner_tests::jobs::good_job_is_right;
 use webrunner_tests::processes;
 use webrunner_tests::service::{Ended, Launch};
@@ -51,11 +51,9 @@ fn a_unix_socket_is_listened_on_with_its_permissions_and_removed_at_the_end() {
     let launch = Launch::command(["serve", "--listen", &address, "--socket-mode", "0640"]);
     let mut service = launch.start_elsewhere();
     assert_eq!(fs::metadata(&path).expect("a socket").permissions().mode() & 0o777, 0o640);
-    let mut stream = UnixStream::connect(&path).expect("somebody listens");
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let mut connection = Connection::at_path(&path);
+    connection.send(&Request::new("GET", "/readyz").bytes());
+    assert_eq!(connection.receive().status, 200);
     service.signal(rustix::process::Signal::TERM);
     assert!(service.wait().success());
     assert!(!path.exists());
@@ -113,11 +111,9 @@ fn a_full_disk_for_standard_error_is_no_panic() {
     let path = folder.path().join("socket");
     let _service =
         listen_on(&path).through(full).start_when_said("it serves", || UnixStream::connect(&path).is_ok());
-    let mut stream = UnixStream::connect(&path).expect("somebody listens");
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let mut connection = Connection::at_path(&path);
+    connection.send(&Request::new("GET", "/livez").bytes());
+    assert_eq!(connection.receive().status, 200);
 }
 
 #[test]

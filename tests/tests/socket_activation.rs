@@ -2,7 +2,6 @@
 //! request is lost.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -12,7 +11,7 @@ use std::thread;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use webrunner_tests::executables;
-use webrunner_tests::http::Connection;
+use webrunner_tests::http::{Connection, Request};
 use webrunner_tests::jobs;
 use webrunner_tests::processes::{self, Process};
 use webrunner_tests::service::{Launch, Service, kill};
@@ -35,10 +34,13 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([127, id[0], id[1], last], 8081))
 }
 
-/// Starts a service under the manager.
-fn start(listen: &str, program: &Path, said: impl Fn() -> bool) -> Service {
-    let listen = format!("--listen={listen}");
-    let words = ["systemd-socket-activate", &listen, "--fdname=http", "sh", "-c", MANAGER, "manager"];
+/// Starts a service under the manager, which holds these sockets.
+fn start(sockets: &[&str], program: &Path, said: impl Fn() -> bool) -> Service {
+    let listen: Vec<_> = sockets.iter().map(|socket| format!("--listen={socket}")).collect();
+    let names = format!("--fdname={}", vec!["http"; sockets.len()].join(":"));
+    let manager = [&names, "sh", "-c", MANAGER, "manager"];
+    let words =
+        ["systemd-socket-activate"].into_iter().chain(listen.iter().map(String::as_str)).chain(manager);
     // It passes only a few variables on, so what the harness sets elsewhere is said by flags.
     let flags = ["serve", "--config", "/dev/null", "--log-format", "human", "--queue-size", "64"];
     Launch::executable(program, flags).through(words).start_when_said("somebody listens", said)
@@ -94,7 +96,7 @@ fn restarts_and_upgrades_refuse_no_connection_and_lose_no_request() {
     }
     let (folder, address) = (install(), address(1));
     let program = folder.path().join("webrunner");
-    let service = start(&address.to_string(), &program, || TcpStream::connect(address).is_ok());
+    let service = start(&[&address.to_string()], &program, || TcpStream::connect(address).is_ok());
     let (answered, enough) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
@@ -139,12 +141,29 @@ fn a_unix_socket_is_taken_over_as_well() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
     let listen = path.to_string_lossy();
-    let _service = start(&listen, &executables::get().supervisor, || UnixStream::connect(&path).is_ok());
-    let mut stream = UnixStream::connect(&path).expect("somebody listens");
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let _service = start(&[&listen], &executables::get().supervisor, || UnixStream::connect(&path).is_ok());
+    let mut connection = Connection::at_path(&path);
+    connection.send(&Request::new("GET", "/livez").bytes());
+    assert_eq!(connection.receive().status, 200);
+}
+
+#[test]
+fn jobs_are_taken_from_each_of_several_sockets() {
+    if !has("systemd-socket-activate", "systemd") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (address, path) = (address(2), folder.path().join("socket"));
+    let sockets = [&*address.to_string(), &*path.to_string_lossy()];
+    let _service = start(&sockets, &executables::get().supervisor, || TcpStream::connect(address).is_ok());
+    let job = jobs::request("good/chain100.o", "kernel=playground&_effort=quick");
+    for _ in 0..2 {
+        assert_eq!(job.send(address).status, 200);
+        let mut connection = Connection::at_path(&path);
+        connection.send(&job.bytes());
+        let answer = connection.receive();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
 }
 
 #[test]

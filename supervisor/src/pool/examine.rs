@@ -231,12 +231,8 @@ mod tests {
     use actix_web::rt::System;
     use webrunner_kernels::Catalogue;
     use webrunner_protocol::codec;
-    use webrunner_protocol::counts::Counting;
     use webrunner_protocol::limits::MAX_REPLY_BYTES;
-    use webrunner_protocol::passes::EventCounts;
-    use webrunner_protocol::reply::{
-        CycleSamples, EntryPoint, Findings, Gate, Measurement, Phases, Returned, WorkerFailure,
-    };
+    use webrunner_protocol::reply::{CycleSamples, Measurement, WorkerFailure};
 
     use super::*;
 
@@ -250,30 +246,14 @@ mod tests {
 
     fn measured(outputs: Outputs) -> Outcome {
         Outcome::Measured(Box::new(Measurement {
-            entry: EntryPoint { symbol: None, offset: 0 },
-            returned: Returned { integer: 0, vector: 0 },
             cycles: CycleSamples {
                 isolated: vec![1.0],
-                throughput: Vec::new(),
-                gate: Gate::Clean,
-                dropped: 0,
                 calls_per_round: 1,
-                overhead_cycles: 0.0,
-                empty_call_cycles: 0.0,
                 ticks_per_cycle: 1.0,
-                first_call_ticks: 1,
-                counted: Vec::new(),
-                placements: Vec::new(),
-                preempted: None,
-                cold: None,
+                ..CycleSamples::default()
             },
-            counters: Vec::new(),
-            events: EventCounts::default(),
-            code: None,
-            counts: Counting::NotAsked,
-            findings: Findings::default(),
-            phases: Phases::default(),
             outputs,
+            ..Measurement::default()
         }))
     }
 

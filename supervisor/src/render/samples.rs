@@ -8,10 +8,8 @@ use webrunner_protocol::control::{Event, Layer};
 use webrunner_protocol::counts::{Counting, Counts, NotCountable};
 use webrunner_protocol::events::{EncodedEvent, EventSet, OpenRefusal, RefusedEvent};
 use webrunner_protocol::ids::CoreId;
-use webrunner_protocol::passes::{BatchCalls, BatchCounts, EventCounts, PassCounts};
-use webrunner_protocol::reply::{
-    CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Outputs, Phases, Returned,
-};
+use webrunner_protocol::passes::{BatchCalls, BatchCounts, PassCounts};
+use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate, Measurement};
 
 use super::{Report, Run};
 use crate::check::{Correctness, Examined};
@@ -230,29 +228,17 @@ fn pass(events: &[(u16, u64)], instructions: u64) -> PassCounts {
 
 fn measurement() -> Measurement {
     Measurement {
-        entry: EntryPoint { symbol: None, offset: 0 },
-        returned: Returned { integer: 0, vector: 0 },
         cycles: CycleSamples {
             isolated: vec![10.0],
-            throughput: Vec::new(),
-            counted: Vec::new(),
             gate: Gate::Clean,
-            placements: Vec::new(),
-            dropped: 0,
-            preempted: None,
             calls_per_round: 100,
             overhead_cycles: 29.1,
             empty_call_cycles: 9.9,
             ticks_per_cycle: 0.6,
             first_call_ticks: 5000,
-            cold: None,
+            ..CycleSamples::default()
         },
-        counters: Vec::new(),
-        events: EventCounts::default(),
         counts: Counting::Impossible(NotCountable::TooLong),
-        code: None,
-        findings: Findings::default(),
-        phases: Phases::default(),
-        outputs: Outputs::NotAsked,
+        ..Measurement::default()
     }
 }

@@ -5,15 +5,10 @@
 
 use serde_json::json;
 use webrunner_protocol::codec;
-use webrunner_protocol::counts::Counting;
 use webrunner_protocol::frame::ReplyHeader;
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::MAX_REPLY_BYTES;
-use webrunner_protocol::passes::EventCounts;
-use webrunner_protocol::reply::{
-    CounterReading, CycleSamples, EntryPoint, Findings, Gate, Measurement, Outcome, Outputs, Phases, Reply,
-    Returned,
-};
+use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate, Measurement, Outcome, Reply, Returned};
 use webrunner_tests::http::{Answer, Request};
 use webrunner_tests::objects;
 
@@ -59,30 +54,19 @@ fn forging_for(query: &str, frame: &[u8], then: Then) -> Request {
 /// A measurement like many.
 fn measurement() -> Measurement {
     Measurement {
-        entry: EntryPoint { symbol: None, offset: 0 },
         returned: Returned { integer: 7, vector: 0 },
         cycles: CycleSamples {
             isolated: vec![1.0; 41],
             throughput: vec![1.0; 41],
             gate: Gate::Clean,
-            dropped: 0,
             calls_per_round: 64,
             overhead_cycles: 29.0,
             empty_call_cycles: 3.0,
             ticks_per_cycle: 1.0,
             first_call_ticks: 1000,
-            counted: Vec::new(),
-            placements: Vec::new(),
-            preempted: None,
-            cold: None,
+            ..CycleSamples::default()
         },
-        counters: Vec::new(),
-        events: EventCounts::default(),
-        code: None,
-        counts: Counting::NotAsked,
-        findings: Findings::default(),
-        phases: Phases::default(),
-        outputs: Outputs::NotAsked,
+        ..Measurement::default()
     }
 }
 

@@ -5,14 +5,18 @@
 //! a claim that breaks one makes the result suspect. Rules bound what can be claimed, they do not prove it: a function
 //! that spends the time it claims to spend breaks none. What the words mean is told in `docs/security.md`.
 
+mod facts;
+mod rules;
+
 use std::time::Duration;
 
 use webrunner_protocol::control::{ExitStatus, Usage};
 use webrunner_protocol::job::Effort;
-use webrunner_protocol::reply::{Gate, Measurement};
+use webrunner_protocol::reply::Measurement;
 
+use self::facts::Facts;
+pub use self::rules::RULES;
 use crate::check::{Correctness, Examined};
-use crate::summary::Summary;
 
 /// A measurement and all that is known of it from outside.
 #[derive(Debug, Clone, Copy)]
@@ -100,76 +104,6 @@ pub struct Rule {
     judge: fn(&Facts<'_>) -> Finding,
 }
 
-/// Every rule.
-pub const RULES: [Rule; 11] = [
-    Rule {
-        name: "exit-code",
-        words: "the worker ended by itself after its last frame, with code 0",
-        unit: "code",
-        judge: exit_code,
-    },
-    Rule {
-        name: "wall-clock",
-        words: "the phases it reports took no longer than it had the job",
-        unit: "us",
-        judge: wall_clock,
-    },
-    Rule {
-        name: "least-cpu-time",
-        words: "it used at least the CPU time that its effort takes",
-        unit: "us",
-        judge: least_cpu_time,
-    },
-    Rule {
-        name: "cpu-time",
-        words: "the batches it reports took no more CPU time than it used",
-        unit: "us",
-        judge: cpu_time,
-    },
-    Rule {
-        name: "unaccounted-time",
-        words: "it used no more CPU time than the phases it reports explain",
-        unit: "us",
-        judge: unaccounted_time,
-    },
-    Rule {
-        name: "cycles",
-        words: "a core at 7 GHz could have run the cycles it reports in the CPU time it used",
-        unit: "cycles",
-        judge: cycles,
-    },
-    Rule {
-        name: "core-clock",
-        words: "the core's clock it reports is that of a CPU",
-        unit: "MHz",
-        judge: core_clock,
-    },
-    Rule {
-        name: "ipc",
-        words: "no more than 8 instructions a cycle, branches apart, which fuse with others",
-        unit: "instructions/cycle",
-        judge: ipc,
-    },
-    Rule {
-        name: "instructions",
-        words: "a core at 7 GHz could have run the instructions of its calls in the CPU time it used",
-        unit: "instructions",
-        judge: instructions,
-    },
-    Rule {
-        name: "page-faults",
-        words: "no more page faults than the memory of such a job has pages",
-        unit: "faults",
-        judge: page_faults,
-    },
-    Rule {
-        name: "checked-calls",
-        words: "the faster of the checked calls took no more than four times the cycles it reports",
-        unit: "cycles",
-        judge: checked_calls,
-    },
-];
-
 /// Judges a case by every rule.
 pub fn findings(case: &Case<'_>) -> Vec<(&'static Rule, Finding)> {
     let facts = Facts::of(case);
@@ -188,186 +122,6 @@ pub fn conclude(findings: &[(&Rule, Finding)], correctness: &Correctness) -> Int
         Integrity::Verified
     } else {
         Integrity::Consistent
-    }
-}
-
-/// Fastest clock any core has, in cycles a microsecond, and the slowest.
-const MHZ: (f64, f64) = (100.0, 7000.0);
-
-/// Most instructions any core retires in a cycle.
-const MOST_IPC: f64 = 8.0;
-
-/// Microseconds by which two clocks and two accounts of the same time may differ, beside one part in fifty.
-const SLACK_US: f64 = 1e3;
-
-/// Longest that a core is taken away at a time, nearly always.
-const PREEMPTED_US: f64 = 20e3;
-
-/// CPU time a worker may use beside its job, for its own making and ending; some 0.4 ms is usual. For each gigabyte of buffers
-/// it may take a second more.
-const OWN_US: f64 = 10e3;
-
-/// Cycles that a call from the cold may take beside its work: code and stack to bring in, branches to learn. Some 400 are usual.
-const COLD_CYCLES: f64 = 4e3;
-
-/// Cycles by which the figure of a short call may be wrong.
-const SHORT_CALL_CYCLES: f64 = 20.0;
-
-/// Bytes of a worker's memory beside its buffers: the largest image, the stack, the counting copy, the heap, its own.
-const OTHER_BYTES: f64 = (64 + 8 + 8 + 24 + 16) as f64 * 1048576.0;
-
-/// A case with what several rules need.
-struct Facts<'a> {
-    case: &'a Case<'a>,
-    usage: Option<Usage>,
-    /// Median of a call's isolated cycles.
-    cycles: f64,
-    /// Cycles of all calls that are reported, their overhead included.
-    all_cycles: f64,
-    /// Microseconds of a core cycle.
-    cycle_us: Option<f64>,
-    /// Calls in all rounds that are reported.
-    calls: f64,
-}
-
-impl<'a> Facts<'a> {
-    fn of(case: &'a Case<'a>) -> Self {
-        let samples = &case.measurement.cycles;
-        let median = |samples: &[f64]| Summary::median_of(samples).unwrap_or_default().max(0.0);
-        let calls = f64::from(samples.calls_per_round) * samples.isolated.len() as f64;
-        let cycles = median(&samples.isolated);
-        // Back-to-back batches are as long as the others, whatever the calls in them.
-        let isolated = calls * (cycles + samples.overhead_cycles.max(0.0));
-        let cycle_us =
-            (case.ticks_per_ms > 0).then(|| samples.ticks_per_cycle * 1e3 / case.ticks_per_ms as f64);
-        Self {
-            case,
-            usage: case.exit.map(|(_, usage)| usage),
-            cycles,
-            all_cycles: isolated,
-            cycle_us: cycle_us.filter(|us| *us > 0.0),
-            calls,
-        }
-    }
-
-    /// Microseconds of CPU time it used.
-    fn cpu_us(&self) -> Option<f64> {
-        self.usage.map(|usage| usage.user_us.saturating_add(usage.system_us) as f64)
-    }
-
-    /// Most that a clock can have shown it while it used that CPU time.
-    fn clock_us(&self) -> Option<f64> {
-        let preempted = self.usage?.involuntary_switches as f64 * PREEMPTED_US;
-        Some(1.02 * self.cpu_us()? + SLACK_US + preempted)
-    }
-
-    /// Microseconds of all phases it reports.
-    fn phases_us(&self) -> f64 {
-        let phases = &self.case.measurement.phases;
-        let all = [phases.load_ns, phases.fill_ns, phases.measure_ns, phases.count_ns];
-        all.into_iter().map(|ns| ns as f64 / 1e3).sum()
-    }
-
-    /// Instructions of one call that can each be one of the eight.
-    fn instructions(&self) -> Option<f64> {
-        let counts = self.case.measurement.counts.whole()?;
-        Some(counts.instructions.saturating_sub(counts.branches) as f64)
-    }
-
-    fn is_quick(&self) -> bool {
-        self.case.effort == Effort::Quick
-    }
-}
-
-/// A claim that can be no greater than `most`, if that is known.
-fn at_most(claimed: f64, most: Option<f64>) -> Finding {
-    most.map_or(Finding::Unknown, |most| Finding::Held { claimed, least: 0.0, most })
-}
-
-fn exit_code(facts: &Facts<'_>) -> Finding {
-    match facts.case.exit {
-        None => Finding::Unknown,
-        Some((ExitStatus::Code(code), _)) => Finding::Held { claimed: code.into(), least: 0.0, most: 0.0 },
-        // What a shell makes of it.
-        Some((ExitStatus::Signal(signal), _)) => {
-            Finding::Held { claimed: f64::from(128 + signal), least: 0.0, most: 0.0 }
-        }
-    }
-}
-
-fn wall_clock(facts: &Facts<'_>) -> Finding {
-    at_most(facts.phases_us(), Some(1.02 * facts.case.wall.as_micros() as f64 + SLACK_US))
-}
-
-fn least_cpu_time(facts: &Facts<'_>) -> Finding {
-    // Half of what the shortest measurement of that effort takes.
-    let least = match facts.case.effort {
-        Effort::Quick => return Finding::NotApplicable,
-        Effort::Standard => 3e3,
-        Effort::Thorough => 10e3,
-    };
-    facts.cpu_us().map_or(Finding::Unknown, |used| Finding::Held { claimed: used, least, most: f64::MAX })
-}
-
-fn cpu_time(facts: &Facts<'_>) -> Finding {
-    let Some(cycle_us) = facts.cycle_us else { return Finding::Unknown };
-    at_most(facts.all_cycles * cycle_us, facts.clock_us())
-}
-
-fn unaccounted_time(facts: &Facts<'_>) -> Finding {
-    let checked = facts.case.examined.map_or(Duration::ZERO, |examined| examined.took);
-    let own = OWN_US + facts.case.buffer_bytes as f64 / 1e3;
-    facts.cpu_us().map_or(Finding::Unknown, |used| {
-        at_most(used, Some(1.02 * (facts.phases_us() + checked.as_micros() as f64) + own))
-    })
-}
-
-fn cycles(facts: &Facts<'_>) -> Finding {
-    at_most(facts.all_cycles, facts.clock_us().map(|us| us * MHZ.1))
-}
-
-fn core_clock(facts: &Facts<'_>) -> Finding {
-    // A quick fit is made of five readings of a microsecond, of which any may be disturbed.
-    if facts.is_quick() || facts.case.measurement.cycles.gate != Gate::Clean {
-        return Finding::NotApplicable;
-    }
-    let (least, most) = MHZ;
-    facts.cycle_us.map_or(Finding::Unknown, |us| Finding::Held { claimed: us.recip(), least, most })
-}
-
-fn ipc(facts: &Facts<'_>) -> Finding {
-    match facts.instructions() {
-        Some(instructions) if facts.case.measurement.cycles.gate == Gate::Clean => {
-            at_most(instructions / (facts.cycles + SHORT_CALL_CYCLES), Some(MOST_IPC))
-        }
-        _ => Finding::NotApplicable,
-    }
-}
-
-fn instructions(facts: &Facts<'_>) -> Finding {
-    match facts.instructions() {
-        Some(instructions) => {
-            at_most(instructions * facts.calls, facts.clock_us().map(|us| us * MHZ.1 * MOST_IPC))
-        }
-        None => Finding::NotApplicable,
-    }
-}
-
-fn page_faults(facts: &Facts<'_>) -> Finding {
-    const PAGE: f64 = 4096.0;
-    let most = (facts.case.buffer_bytes as f64 + OTHER_BYTES) / PAGE;
-    facts.usage.map_or(Finding::Unknown, |usage| at_most(usage.minor_faults as f64, Some(most)))
-}
-
-fn checked_calls(facts: &Facts<'_>) -> Finding {
-    let samples = &facts.case.measurement.cycles;
-    let fastest = facts.case.examined.and_then(|examined| examined.call_ticks.iter().min());
-    match fastest {
-        Some(&ticks) if samples.gate == Gate::Clean && samples.ticks_per_cycle > 0.0 => {
-            let allowed = 4.0 * (facts.cycles + samples.overhead_cycles.max(0.0)) + COLD_CYCLES;
-            at_most(ticks as f64 / samples.ticks_per_cycle, Some(allowed))
-        }
-        _ => Finding::NotApplicable,
     }
 }
 
@@ -391,43 +145,29 @@ pub fn complaint(rule: &Rule, finding: &Finding) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use webrunner_protocol::counts::{Counting, Counts, NotCountable};
-    use webrunner_protocol::reply::{CycleSamples, EntryPoint, Findings, Outputs, Phases, Returned};
-
-    use webrunner_protocol::passes::EventCounts;
+    use webrunner_protocol::reply::{CycleSamples, Gate, Phases};
 
     use super::*;
 
     /// What a standard job of 1000 cycles a call looks like at 2 GHz, counter and core alike.
     fn measurement() -> Measurement {
         Measurement {
-            entry: EntryPoint { symbol: None, offset: 0 },
-            returned: Returned { integer: 0, vector: 0 },
             cycles: CycleSamples {
                 isolated: vec![1000.0; 41],
                 throughput: vec![950.0; 41],
                 gate: Gate::Clean,
-                dropped: 3,
                 calls_per_round: 40,
                 overhead_cycles: 37.0,
-                empty_call_cycles: 13.0,
                 ticks_per_cycle: 1.0,
-                first_call_ticks: 5000,
-                counted: Vec::new(),
-                placements: Vec::new(),
-                preempted: None,
-                cold: None,
+                ..CycleSamples::default()
             },
-            counters: Vec::new(),
-            events: EventCounts::default(),
-            code: None,
             counts: Counting::Counted(Box::new(Counts {
                 instructions: 4000,
                 branches: 500,
                 ..Counts::default()
             })),
-            findings: Findings::default(),
             phases: Phases { load_ns: 20_000, fill_ns: 10_000, measure_ns: 7_000_000, count_ns: 50_000 },
-            outputs: Outputs::NotAsked,
+            ..Measurement::default()
         }
     }
 

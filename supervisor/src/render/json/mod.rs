@@ -2,19 +2,17 @@
 //!
 //! `schema` is 1; members may be added without raising it. Every text that is not ours passes through `serde_json`.
 
+mod derived;
+mod function;
+mod method;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
-use webrunner_protocol::passes::{CYCLES, INSTRUCTIONS, PassCounts};
-use webrunner_protocol::plan::{ElementType, ReturnType};
-use webrunner_protocol::reply::{CodeFacts, Gate, Placement, Returned};
-use webrunner_protocol::stack::StackUse;
 
-use super::{Report, Row, counted, counters, doubts, hardware, micros, number, truth};
+use super::{Report, Row, counted, counters, doubts, hardware, micros, truth};
 use crate::catalogue;
-use crate::options;
 use crate::summary::{Quality, Summary};
 
 #[derive(Serialize)]
@@ -97,14 +95,14 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         kernel: report.call.kernel.full_name(),
         prototype: report.call.kernel.prototype(),
         parameters: parameters(report),
-        object: object(report),
-        method: method(report, cycles.as_ref()),
+        object: function::object(report),
+        method: method::method(report, cycles.as_ref()),
         absent: absent(report, &rows),
-        derived: derived(report, &rows),
+        derived: derived::derived(report, &rows),
         counts: counted::breakdown(&measurement.counts),
-        code: code(measurement.code.as_ref()),
+        code: function::code(measurement.code.as_ref()),
         results: rows.into_iter().map(Figure::from).collect(),
-        returned: returned(measurement.returned, report.call.plan.returns),
+        returned: function::returned(measurement.returned, report.call.plan.returns),
         quality: cycles.map_or("unstable", |cycles| Quality::of(measurement.cycles.gate, &cycles).name()),
         correctness: truth::correctness(report, &truth),
         integrity: truth.integrity.name(),
@@ -181,92 +179,6 @@ fn parameters(report: &Report<'_>) -> Map<String, Value> {
     parameters.map(|(name, value)| (name.clone(), catalogue::value(*value))).collect()
 }
 
-fn object(report: &Report<'_>) -> Value {
-    let digest = Sha256::digest(report.object);
-    let entry = &report.measurement.entry;
-    json!({
-        "sha256": digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-        "bytes": report.object.len(),
-        "symbol": entry.symbol.as_ref().map(|name| name.as_str()),
-        "offset": entry.offset,
-    })
-}
-
-fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
-    let samples = &report.measurement.cycles;
-    json!({
-        "name": super::TSC_CHAIN,
-        "effort": report.call.effort.name(),
-        "gate": match samples.gate {
-            Gate::Clean => "clean",
-            Gate::BestAgreeing => "best-agreeing",
-            Gate::Ungated => "none",
-            Gate::Shared => "shared",
-        },
-        "rounds": samples.isolated.len(),
-        "dropped": samples.dropped,
-        "calls_per_round": samples.calls_per_round,
-        "overhead_cycles": samples.overhead_cycles,
-        "empty_call_cycles": samples.empty_call_cycles,
-        "minus_empty_call": cycles.map(|cycles| cycles.median - samples.empty_call_cycles),
-        "ticks_per_cycle": samples.ticks_per_cycle,
-        "first_call_ticks": samples.first_call_ticks,
-        "passes": passes(report),
-        "placements": samples.placements.iter().map(placement).collect::<Vec<_>>(),
-        "placement_spread": super::placement_spread(&samples.placements),
-        "preempted_rounds": samples.preempted,
-        "fence_weak": report.pool.fence_is_weak(),
-        "repeated": report.run.repeated,
-        "options": options::describe(&report.call.options),
-        "fill_seed": crate::request::FILL_SEED,
-    })
-}
-
-/// How hardware events were counted.
-fn passes(report: &Report<'_>) -> Vec<Value> {
-    let describe = |pass: &PassCounts| {
-        let calling = |place| pass.per_call(place).map(|count| count.calling);
-        json!({
-            "events": pass.events.len(),
-            "rounds": pass.rounds,
-            "lost": pass.lost,
-            "repeats": pass.repeats,
-            "calling_cycles": calling(CYCLES),
-            "calling_instructions": calling(INSTRUCTIONS),
-        })
-    };
-    report.measurement.events.passes.iter().map(describe).collect()
-}
-
-fn placement(placement: &Placement) -> Value {
-    json!({
-        "offset": placement.offset,
-        "cycles": placement.cycles,
-        "rounds": placement.rounds,
-        "counts": placement.counts,
-    })
-}
-
-/// What can be said of the code without running it.
-fn code(code: Option<&CodeFacts>) -> Value {
-    let Some(code) = code else { return Value::Null };
-    let (stack_bytes, stack_unbounded) = match &code.stack {
-        StackUse::AtMost(bytes) => (json!(bytes), Value::Null),
-        StackUse::Unbounded(why) => (Value::Null, json!(why.to_string())),
-    };
-    json!({
-        "instructions": code.instructions,
-        "bytes": code.bytes,
-        "needs": code.needs.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
-        "vector_bits": code.vector_bits,
-        "indirect_branches": code.indirect_branches,
-        "privileged": code.privileged,
-        "system_calls": code.system_calls,
-        "stack_bytes": stack_bytes,
-        "stack_unbounded": stack_unbounded,
-    })
-}
-
 /// What has no figure, with the reason. What one source lacks and another gives is not absent.
 fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
     let events = counters::absent(report.measurement, &report.pool.events).into_iter();
@@ -278,51 +190,6 @@ fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
     let events = events.map(|(name, reason)| Absent { name, reason: reason.into() });
     let has_no_figure = |absent: &Absent<'_>| rows.iter().all(|row| row.name != absent.name);
     events.chain(counted).chain(pmu).chain(hardware).filter(has_no_figure).collect()
-}
-
-/// Ratios of figures that are there; nothing is derived from what was not measured.
-fn derived(report: &Report<'_>, rows: &[Row<'_>]) -> Map<String, Value> {
-    let mut derived = Map::new();
-    let counts = report.measurement.counts.whole();
-    let (flops, bytes) = (counts.map(counted::flops), counts.map(counted::bytes));
-    let value = |name: &str| rows.iter().find(|row| row.name == name).map(|row| row.value);
-    let mut put = |name: &str, value: Option<f64>| {
-        if let Some(value) = value.filter(|value| value.is_finite()) {
-            derived.insert(name.to_owned(), value.into());
-        }
-    };
-    // What was executed, as a part of what the kernel's specification says a call is worth.
-    let percent =
-        |executed: Option<u64>, declared: Option<u64>| Some(100.0 * executed? as f64 / declared? as f64);
-    put("flop_percent_of_work", percent(flops, report.call.flop));
-    put("bytes_percent_of_work", percent(bytes, report.call.bytes));
-    let Some(cycles) = value("Cycles").filter(|cycles| *cycles > 0.0) else { return derived };
-    put("ipc", value(counted::INSTRUCTIONS).map(|instructions| instructions / cycles));
-    put("flop_per_cycle", report.call.flop.or(flops).map(|flops| flops as f64 / cycles));
-    put("bytes_per_cycle", report.call.bytes.or(bytes).map(|bytes| bytes as f64 / cycles));
-    derived
-}
-
-/// What the function returned, by its declared type; NaN and infinities, which JSON lacks, as text.
-fn returned(returned: Returned, declared: ReturnType) -> Value {
-    let integer = returned.integer;
-    let element = match declared {
-        ReturnType::Void => return Value::Null,
-        ReturnType::Pointer => return format!("{integer:#x}").into(),
-        ReturnType::Scalar(element) => element,
-    };
-    match element {
-        ElementType::Int8 => (integer as i8).into(),
-        ElementType::Uint8 => (integer as u8).into(),
-        ElementType::Int16 => (integer as i16).into(),
-        ElementType::Uint16 => (integer as u16).into(),
-        ElementType::Int32 => (integer as i32).into(),
-        ElementType::Uint32 => (integer as u32).into(),
-        ElementType::Int64 => integer.cast_signed().into(),
-        ElementType::Uint64 => integer.into(),
-        ElementType::Float => number(f32::from_bits(returned.vector as u32).into()),
-        ElementType::Double => number(f64::from_bits(returned.vector)),
-    }
 }
 
 fn timing(report: &Report<'_>) -> Value {
@@ -343,11 +210,11 @@ mod tests {
     use webrunner_protocol::check::Stage;
     use webrunner_protocol::reply::ColdCalls;
 
-    use super::super::samples::Sample;
     use super::*;
     use crate::check::Correctness;
+    use crate::render::samples::Sample;
 
-    fn parsed(sample: &Sample) -> Value {
+    pub(super) fn parsed(sample: &Sample) -> Value {
         serde_json::from_slice(&json(&sample.report()).unwrap()).unwrap()
     }
 
@@ -371,22 +238,6 @@ mod tests {
         assert_eq!(body["integrity_rules"].as_array().unwrap().len(), crate::integrity::RULES.len());
         assert_eq!(body["isolation"], json!(["seccomp"]));
         assert_eq!(body["isolation_missing"][0]["name"], "landlock");
-    }
-
-    #[test]
-    fn places_are_listed_with_how_far_they_lie_apart() {
-        let place = |offset, cycles, counts| Placement { offset, cycles, rounds: 10, counts };
-        let sample = Sample::new().with(|measurement| {
-            measurement.cycles.placements = vec![place(0, 100.0, true), place(16, 102.5, false)];
-            measurement.cycles.preempted = Some(3);
-        });
-        let method = &parsed(&sample)["method"];
-        assert_eq!(
-            method["placements"][1],
-            json!({ "offset": 16, "cycles": 102.5, "rounds": 10, "counts": false })
-        );
-        assert_eq!((&method["placement_spread"], &method["preempted_rounds"]), (&json!(2.5), &json!(3)));
-        assert_eq!(parsed(&Sample::new())["method"]["placement_spread"], Value::Null);
     }
 
     #[test]
@@ -441,17 +292,6 @@ mod tests {
     }
 
     #[test]
-    fn the_object_is_named_by_its_digest() {
-        let body = parsed(&Sample::new());
-        // SHA-256 of three bytes `abc`: FIPS 180-2, appendix B.1.
-        assert_eq!(
-            body["object"]["sha256"],
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-        assert_eq!(body["object"]["bytes"], 3);
-    }
-
-    #[test]
     fn what_was_not_counted_is_absent_with_a_reason_and_derives_nothing() {
         let body = parsed(&Sample::new().missing("Instructions", "no such event"));
         assert_eq!(body["absent"][0], json!({ "name": "Instructions", "reason": "no such event" }));
@@ -497,18 +337,5 @@ mod tests {
             .collect();
         assert_eq!((broken.len(), &broken[0]["rule"]), (1, &json!("wall-clock")));
         assert!(body["warnings"][0].as_str().unwrap().contains("wall-clock"));
-    }
-
-    #[test]
-    fn values_are_returned_by_their_declared_type() {
-        let value = Returned { integer: u64::MAX, vector: f32::to_bits(1.5).into() };
-        let of = |element| returned(value, ReturnType::Scalar(element));
-        assert_eq!(of(ElementType::Float), json!(1.5));
-        assert_eq!(of(ElementType::Int32), json!(-1));
-        assert_eq!(of(ElementType::Uint64), json!(u64::MAX));
-        assert_eq!(returned(value, ReturnType::Void), Value::Null);
-        assert_eq!(returned(value, ReturnType::Pointer), "0xffffffffffffffff");
-        let nan = Returned { integer: 0, vector: f64::NAN.to_bits() };
-        assert_eq!(returned(nan, ReturnType::Scalar(ElementType::Double)), "NaN");
     }
 }
