@@ -105,16 +105,12 @@ impl Process {
     }
 }
 
-/// Every Unix stream socket there is, as a process's descriptors name it.
+/// Every TCP socket of this network namespace, as a process's descriptors name it.
 #[must_use]
-pub fn unix_streams() -> HashSet<String> {
-    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let name = |line: &str| {
-        let mut words = line.split_ascii_whitespace().skip(4);
-        let (kind, _state, inode) = (words.next()?, words.next()?, words.next()?);
-        (kind == "0001").then(|| format!("socket:[{inode}]"))
-    };
-    table.lines().filter_map(name).collect()
+pub fn tcp_sockets() -> HashSet<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    let inode = |line: &str| line.split_ascii_whitespace().nth(9).map(|inode| format!("socket:[{inode}]"));
+    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(inode).collect()
 }
 
 /// The hard limit a process has now, so that setting the soft one leaves it as it is.

@@ -363,20 +363,24 @@ impl Service {
         wait::until("a worker spins", || self.workers().iter().any(|worker| worker.user_ticks() > 2));
     }
 
-    /// How many descriptors the supervisor has open, but for job sockets of workers yet to come: of those, up to seven for each
-    /// zygote, there are now more and now fewer.
+    /// How many descriptors the supervisor has open, but for job sockets of workers yet to come and what looks like them: of
+    /// those there are now more and now fewer, up to seven for each zygote.
     ///
     /// # Panics
     /// If it is gone.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        const MOST_AHEAD: usize = 7;
+        /// These seven, and for each zygote its control socket.
+        const FOR_EACH_ZYGOTE: usize = 8;
+        /// Those of the runtime and of a log.
+        const OTHERS: usize = 8;
         let process = Process::find(self.id()).expect("the supervisor runs");
         let open = process.descriptors().expect("descriptors of a process of one's own");
-        let streams = processes::unix_streams();
-        let job_sockets = open.iter().filter(|(_, target)| streams.contains(target)).count();
-        let ahead = job_sockets.saturating_sub(self.workers().len());
-        open.len() - ahead.min(MOST_AHEAD * self.zygotes().len())
+        // Job sockets may belong to a network namespace of the zygote's, which no table here lists.
+        let tcp = processes::tcp_sockets();
+        let others = open.iter().filter(|(_, target)| target.starts_with("socket:") && !tcp.contains(target));
+        let ahead = others.count().saturating_sub(self.workers().len());
+        open.len() - ahead.min(FOR_EACH_ZYGOTE * self.zygotes().len() + OTHERS)
     }
 
     /// Waits until no job runs, no worker is left but those that wait for one, and those are as many as are kept.
