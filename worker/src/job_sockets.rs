@@ -34,7 +34,7 @@ impl JobSockets {
     ///
     /// # Errors
     /// The kernel's error number, if there are to be new ones and cannot be.
-    pub fn next(&mut self) -> Result<i32, Errno> {
+    pub fn upcoming(&mut self) -> Result<i32, Errno> {
         if self.left == 0 {
             self.make()?;
         }

@@ -240,7 +240,7 @@ impl Family {
         if self.children.is_full() {
             return Err(Errno(libc::EAGAIN));
         }
-        let socket = self.sockets.next()?;
+        let socket = self.sockets.upcoming()?;
         // SAFETY: the zygote has one thread, and a worker uses only what it is born with.
         let pid = unsafe { keyed::fork(worker::birth(socket, kind)) }?;
         self.sockets.take();

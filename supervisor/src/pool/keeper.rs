@@ -79,7 +79,7 @@ enum After {
     /// It was lost.
     Lost(io::Error),
     /// Another has taken its place.
-    Renewed(Zygote, Adopted),
+    Renewed(Box<(Zygote, Adopted)>),
 }
 
 impl Keeper {
@@ -89,7 +89,8 @@ impl Keeper {
                 Err(error) => (None, error),
                 Ok(current) => match self.attend_or_renew(&current).await {
                     After::Lost(error) => (Some(current), error),
-                    After::Renewed(fresh, taken_over) => {
+                    After::Renewed(renewed) => {
+                        let (fresh, taken_over) = *renewed;
                         let retired = std::mem::replace(&mut zygote, fresh);
                         adopted = Ok(taken_over);
                         task::spawn_local(self.clone().retire(retired, current));
@@ -180,7 +181,7 @@ impl Keeper {
                 Some(Err(error)) => Err(error),
             };
             match adopted {
-                Ok((fresh, adopted)) => return After::Renewed(fresh, adopted),
+                Ok((fresh, adopted)) => return After::Renewed(Box::new((fresh, adopted))),
                 Err(error) => {
                     self.with_slot(|slot| {
                         tracing::error!("{}; the one there is goes on", cannot_start(slot.core, &error));
