@@ -6,13 +6,14 @@ use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 
 use super::builtin::{ADD_CLOCK_CYCLES, IMUL_CLOCK_CYCLES, LONG_CHAIN, SHORT_CHAIN};
 use super::caller::Caller;
+use super::calling::Calling;
 use super::counters::{Counters, Tally};
 use super::cpu;
 use super::host::Host;
 use super::inputs::Inputs;
 use super::passes::{Part, PassTally};
 use super::placement::agreeing;
-use super::round::{Calling, Round, choose};
+use super::round::{Round, choose};
 use super::schedule::Schedule;
 use super::sizing::Sizer;
 use super::stats::median_of;
@@ -28,6 +29,10 @@ const PARTS: [f64; 6] = [0.05, 0.25, 0.5, 1.0, 1.0, 1.0];
 /// How long quiet rounds are waited for once enough are clean, as a part of the budget. Only of a short function each
 /// cycle is in doubt, so those wait for as long as there is.
 const PATIENCE: f64 = 0.25;
+
+/// Calls of the function before a batch of it, as a part of the batch's: since its last turn the core's predictors have
+/// seen other code, and the first calls of a dot product in 16 turns mispredict its end.
+const REMINDER: u64 = 2;
 
 /// Rounds in the making.
 struct Rounds<'run, 'session, C, I> {
@@ -78,9 +83,9 @@ pub(super) fn sample(
         let round = making.round((rounds.len() / turns % places) as u8);
         rounds.push(round);
         if round.is_clean() {
-            calling.note(&round);
+            calling.note(round.overhead());
             clean += 1;
-            quiet += usize::from(round.is_quiet(calling.most()));
+            quiet += usize::from(round.is_quiet(calling.quiet_at_most()));
         }
         let now = cpu::ticks();
         let impatient = now >= patience && !round.is_short();
@@ -170,16 +175,18 @@ fn settle(caller: &Caller<'_>, ticks: f64) -> f64 {
 impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
     /// Makes one round, with the function at one of its places, and adds its counts.
     ///
-    /// The function stands between the chains and all stand between the multiplications, so that a clock speed that
-    /// changes evenly cancels out.
+    /// The function stands between two batches of the short chain, so that whatever begins or ends beside it shows, and
+    /// all stand between the multiplications, so that a clock speed that changes evenly cancels out.
     fn round(&mut self, place: u8) -> Round {
         let sizes = self.sizes;
         let watch = self.caller.watch();
         self.passes.begin(self.counters);
         let add = self.caller.add_clock(sizes.add_turns) / (sizes.add_turns.max(1) as f64 * ADD_CLOCK_CYCLES);
         let before = self.imul_clock();
-        let short_chain = self.counted(Part::ShortChain, Target::ShortChain, sizes.short_chain);
+        self.remind(place);
+        let before_function = self.counted(Part::ShortChain, Target::ShortChain, sizes.short_chain);
         let function = self.function(place);
+        let behind_function = self.per_call(Target::ShortChain, sizes.short_chain);
         let long_chain = self.counted(Part::LongChain, Target::LongChain, sizes.long_chain);
         let back_to_back = sizes.back_to_back.map(|calls| self.back_to_back(place, calls));
         let empty = self.per_call(Target::Empty, sizes.empty);
@@ -188,7 +195,7 @@ impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
         let clocks = [add, before, after];
         let round = Round {
             clocks,
-            short_chain,
+            short_chains: [before_function, behind_function],
             long_chain,
             empty,
             function,
@@ -220,6 +227,15 @@ impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
     fn counted(&mut self, part: Part, target: Target, calls: u64) -> f64 {
         let caller = &mut *self.caller;
         self.passes.around(self.counters, part, || caller.batch(target, calls)) / calls as f64
+    }
+
+    /// Calls the function, untimed. Not where its batch is one call, and not where each batch gets its inputs afresh: what
+    /// makes them comes between.
+    fn remind(&mut self, place: u8) {
+        let calls = self.sizes.function / REMINDER;
+        if calls > 0 && self.inputs.is_none() {
+            self.caller.batch(Target::Function(place), calls);
+        }
     }
 
     fn restore(&mut self) {

@@ -20,7 +20,8 @@ pub struct Schedule {
     /// Time after which no further round begins, counted from the first one if not gated, else from the first call's
     /// end. A round once begun is finished.
     pub budget_us: f64,
-    /// Length of one batch of calls. Below 20 the spread of gated rounds grows fast, above it hardly falls.
+    /// Length of one batch of calls. The counter may step by a hundredth of a microsecond, which at 10 is a thousandth of a
+    /// batch; longer rounds are disturbed more often.
     pub batch_us: f64,
     /// Length of a batch of empty calls, a side figure that may be coarser.
     pub empty_batch_us: f64,
@@ -50,7 +51,7 @@ impl Schedule {
             wanted_rounds: 41,
             most_rounds: Self::MOST_ROUNDS / 2,
             budget_us: 400e3,
-            batch_us: 20.0,
+            batch_us: 10.0,
             empty_batch_us: 5.0,
             warm_up_us: 300.0,
             first_call_alone_us: 500e3,
