@@ -140,7 +140,9 @@ fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call
         long_chain: size(Target::LongChain, chain(LONG_CHAIN), batch),
         empty: size(Target::Empty, chain(0), host.ticks(schedule.empty_batch_us)),
         function,
-        back_to_back: (function > 1).then(|| size(Target::BackToBack(0), batch / function as f64, batch)),
+        back_to_back: (function > 1).then(|| {
+            size(Target::BackToBack(0), batch / function as f64, host.ticks(schedule.back_to_back_us))
+        }),
     };
     if function > 1 {
         run_for(caller, host.ticks(schedule.warm_up_us), function);
