@@ -8,7 +8,7 @@ use webrunner_protocol::reply::{Findings, Returned};
 
 use super::builtin;
 use super::call::PreparedCall;
-use super::calling::Calling;
+use super::calling::{Calling, Look, is_floor};
 use super::cpu::{self, XINUSE_YMM_UPPER, XINUSE_ZMM_UPPER};
 use super::host::Host;
 use super::trampoline::{Left, Session, Target};
@@ -48,7 +48,7 @@ impl Stamp {
 /// Core cycles that calling costs on a core that nothing else uses: those of a call of the short chain that are not the
 /// chain's.
 ///
-/// Looks at least for a millisecond; where fewer than a quarter of the looks found the core quiet, for up to sixteen.
+/// Looks at least for a millisecond; where fewer than a quarter of the looks find the core quiet, for up to sixteen.
 pub(super) fn calling_cycles(session: &mut Session, stamp: Stamp, avx: bool) -> f64 {
     const LOOKS: usize = 64;
     const MOST_SERIES: usize = 16;
@@ -76,8 +76,9 @@ pub(super) fn calling_cycles(session: &mut Session, stamp: Stamp, avx: bool) -> 
         let mut looks = [0.0; LOOKS];
         looks.fill_with(&mut look);
         looks.iter().for_each(|&cycles| calling.note(cycles));
-        let most = calling.quiet_at_most();
-        if 4 * looks.iter().filter(|cycles| cycles.is_finite() && **cycles <= most).count() >= LOOKS {
+        let count = |says| looks.iter().filter(|&&cycles| calling.look(cycles) == says).count();
+        let quiet = count(Look::Quiet);
+        if 4 * quiet >= LOOKS && is_floor(quiet, count(Look::Near)) {
             break;
         }
     }

@@ -11,8 +11,23 @@
 /// to a third.
 const QUIET: f64 = 0.01;
 
+/// Readings on the floor for each that lies just above it, at least. Where noise is all there is, more lie above what looks
+/// like a floor than on it.
+const ON_FLOOR: usize = 2;
+
 /// Readings at the bottom of which the middle one is believed.
 pub(super) const LOWEST: usize = 9;
+
+/// What a reading says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing else used the core.
+    Quiet,
+    /// It lies just above the floor: something else hardly ran, or the floor is none.
+    Near,
+    /// Something else did.
+    Shared,
+}
 
 /// The floor, as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -41,10 +56,20 @@ impl Calling {
         self.known.min(self.lowest[LOWEST / 2])
     }
 
-    /// The most that calling costs where nothing else uses the core.
-    pub(super) fn quiet_at_most(&self) -> f64 {
-        self.cycles() * (1.0 + QUIET)
+    /// What a reading says, held against the floor.
+    pub(super) fn look(&self, cycles: f64) -> Look {
+        let above = cycles / self.cycles() - 1.0;
+        match above {
+            _ if above <= QUIET => Look::Quiet,
+            _ if above <= 2.0 * QUIET => Look::Near,
+            _ => Look::Shared,
+        }
     }
+}
+
+/// Whether so many quiet readings lie on a floor, and are not the lower edge of noise.
+pub(super) fn is_floor(quiet: usize, near: usize) -> bool {
+    quiet >= ON_FLOOR * near
 }
 
 #[cfg(test)]
@@ -72,7 +97,8 @@ mod tests {
 
     #[test]
     fn half_a_cycle_above_the_floor_is_not_quiet() {
-        let most = Calling::new(37.0).quiet_at_most();
-        assert!((37.2..37.5).contains(&most), "{most}");
+        let looks = [36.5, 37.0, 37.2, 37.5, 38.0, 44.0].map(|cycles| Calling::new(37.0).look(cycles));
+        use Look::{Near, Quiet, Shared};
+        assert_eq!(looks, [Quiet, Quiet, Quiet, Near, Shared, Shared]);
     }
 }

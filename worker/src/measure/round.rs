@@ -11,7 +11,7 @@ use webrunner_protocol::reply::Gate;
 
 use super::builtin::{LONG_CHAIN, SHORT_CHAIN};
 use super::caller::Happened;
-use super::calling::{Calling, LOWEST};
+use super::calling::{Calling, LOWEST, Look, is_floor};
 use super::schedule::Schedule;
 use super::stats::median_of;
 
@@ -105,13 +105,13 @@ impl Round {
         if shortest > 0.0 { longest / shortest - 1.0 } else { f64::INFINITY }
     }
 
-    /// Whether nothing else used the core's threads while the function ran: calling cost so many cycles at most, both
-    /// before the function's batch and behind it.
+    /// Whether something else used the core while the function ran: by what calling cost before the function's batch or
+    /// behind it, whichever is more.
     ///
-    /// The clocks do not tell, see [`Calling`]. One look would not do: what begins between it and the batch slows only the
-    /// function.
-    pub(super) fn is_quiet(&self, at_most: f64) -> bool {
-        self.short_chains.iter().all(|&ticks| self.calling(ticks) <= at_most)
+    /// The clocks do not tell, see [`calling`](super::calling). One look would not do: what begins between it and the batch
+    /// slows only the function.
+    pub(super) fn look(&self, calling: &Calling) -> Look {
+        calling.look(self.calling(self.short_chains[0].max(self.short_chains[1])))
     }
 
     /// Whether the function is so short that only quiet rounds tell its length to a cycle.
@@ -129,7 +129,7 @@ impl Round {
 ///
 /// Clean ones if there are enough: as many as were wanted, or nine where time ran out before. They have to be at least half
 /// of those that kept the core; where they are fewer, only those count that pass a gate half as wide, nine at least. If
-/// nine of them are quiet, the others are left out; if not, the answer is marked, unless the function is long.
+/// nine of them are quiet, and few nearly so, the others are left out; if not, the answer is marked, unless the function is long.
 /// Else the best-agreeing eighth: an answer that is marked, but never none.
 pub(super) fn choose(rounds: &[Round], schedule: &Schedule, calling: f64) -> (Vec<Round>, Gate) {
     if !schedule.gated || rounds.len() < FEWEST_GATED {
@@ -143,10 +143,11 @@ pub(super) fn choose(rounds: &[Round], schedule: &Schedule, calling: f64) -> (Ve
         let passes = |round: &Round| round.disagreement() <= gate;
         let mut floor = Calling::new(calling);
         rounds.iter().filter(|round| passes(round)).for_each(|round| floor.note(round.overhead()));
-        let is_quiet = |round: &Round| passes(round) && round.is_quiet(floor.quiet_at_most());
-        let quiet = rounds.iter().filter(|round| is_quiet(round)).count();
-        if quiet >= fewest {
-            return (keep(rounds, quiet, is_quiet), Gate::Clean);
+        let says = |round: &Round, look| passes(round) && round.look(&floor) == look;
+        let count = |look| rounds.iter().filter(|round| says(round, look)).count();
+        let quiet = count(Look::Quiet);
+        if quiet >= fewest && is_floor(quiet, count(Look::Near)) {
+            return (keep(rounds, quiet, |round| says(round, Look::Quiet)), Gate::Clean);
         }
         let kept = keep(rounds, clean, passes);
         let is_long = median_of(kept.iter(), Round::isolated) > LONG;
@@ -325,9 +326,20 @@ mod tests {
 
     #[test]
     fn a_neighbour_that_hardly_runs_makes_a_round_not_quiet() {
-        let rounds = [vec![beside(30.5, 110.0); 41], vec![beside(30.0, 100.0); 9]].concat();
+        let rounds = [vec![beside(30.5, 110.0); 4], vec![beside(30.0, 100.0); 9]].concat();
         let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Standard), f64::INFINITY);
         assert_eq!((chosen, gate), (vec![beside(30.0, 100.0); 9], Gate::Clean));
+    }
+
+    #[test]
+    fn the_lower_edge_of_noise_is_not_quiet() {
+        let noise = |steps: u32| (0..steps).map(|step| beside(40.0 + 0.01 * f64::from(step), 100.0));
+        let gate = |steps| {
+            let rounds: Vec<Round> = noise(steps).collect();
+            choose(&rounds, &Schedule::of(Effort::Standard), f64::INFINITY).1
+        };
+        assert_eq!(gate(41), Gate::Clean, "all within a hundredth");
+        assert_eq!(gate(400), Gate::Shared, "as many within the next");
     }
 
     #[test]
