@@ -30,10 +30,6 @@ const PARTS: [f64; 6] = [0.05, 0.25, 0.5, 1.0, 1.0, 1.0];
 /// cycle is in doubt, so those wait for as long as there is.
 const PATIENCE: f64 = 0.25;
 
-/// Calls of the function before a batch of it, as a part of the batch's: since its last turn the core's predictors have
-/// seen other code, and the first calls of a dot product in 16 turns mispredict its end.
-const REMINDER: u64 = 2;
-
 /// Rounds in the making.
 struct Rounds<'run, 'session, C, I> {
     caller: &'run mut Caller<'session>,
@@ -236,12 +232,12 @@ impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
         self.passes.around(self.counters, part, || caller.batch(target, calls)) / calls as f64
     }
 
-    /// Calls the function, untimed. Not where its batch is one call, and not where each batch gets its inputs afresh: what
+    /// Makes a batch of the function, untimed: since its last turn the core's predictors have seen other code, and teaching
+    /// them is not what a call costs. Not where a batch is one call, and not where each batch gets its inputs afresh: what
     /// makes them comes between.
     fn remind(&mut self, place: u8) {
-        let calls = self.sizes.function / REMINDER;
-        if calls > 0 && self.inputs.is_none() {
-            self.caller.batch(Target::Function(place), calls);
+        if self.sizes.function > 1 && self.inputs.is_none() {
+            self.caller.batch(Target::Function(place), self.sizes.function);
         }
     }
 
