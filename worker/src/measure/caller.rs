@@ -48,10 +48,12 @@ impl Stamp {
 /// Core cycles that calling costs on a core that nothing else uses: those of a call of the short chain that are not the
 /// chain's.
 ///
-/// Looks at least for a millisecond; where fewer than a quarter of the looks find the core quiet, for up to sixteen.
+/// Looks for six milliseconds, since for one a neighbour may be as even as none; then on, for up to fifty, until a quarter of
+/// the looks of a series find the core quiet.
 pub(super) fn calling_cycles(session: &mut Session, stamp: Stamp, avx: bool) -> f64 {
     const LOOKS: usize = 64;
-    const MOST_SERIES: usize = 16;
+    const FEWEST_SERIES: usize = 4;
+    const MOST_SERIES: usize = 32;
     const CALLS: u64 = 256;
     const TURNS: u64 = 256;
     const CLOCKS_APART: f64 = 0.01;
@@ -72,13 +74,13 @@ pub(super) fn calling_cycles(session: &mut Session, stamp: Stamp, avx: bool) -> 
         if agree { call / f64::midpoint(before, after) - builtin::SHORT_CHAIN as f64 } else { f64::INFINITY }
     };
     let mut calling = Calling::new(f64::INFINITY);
-    for _ in 0..MOST_SERIES {
+    for series in 1..=MOST_SERIES {
         let mut looks = [0.0; LOOKS];
         looks.fill_with(&mut look);
         looks.iter().for_each(|&cycles| calling.note(cycles));
         let count = |says| looks.iter().filter(|&&cycles| calling.look(cycles) == says).count();
         let quiet = count(Look::Quiet);
-        if 4 * quiet >= LOOKS && is_floor(quiet, count(Look::Near)) {
+        if series >= FEWEST_SERIES && 4 * quiet >= LOOKS && is_floor(quiet, count(Look::Near)) {
             break;
         }
     }

@@ -29,7 +29,7 @@ pub struct Host {
 impl Host {
     /// Looks at the CPU. `ticks_per_us` is the speed of the time stamp counter, which only budgets depend on.
     ///
-    /// Takes some three milliseconds, up to twenty-five where the core is busy, and makes no system call.
+    /// Takes some seven milliseconds, up to fifty where the core is busy, and makes no system call.
     #[must_use]
     pub fn probe(session: &mut Session, ticks_per_us: f64) -> Self {
         let avx = cpu::has_avx();
