@@ -33,7 +33,7 @@ const LONG: f64 = 5e4;
 /// Fewer rounds than this show nothing about each other.
 const FEWEST_GATED: usize = 3;
 
-/// Readings that belong together, all taken within some 90 µs so that a drift of the clock speed touches all alike.
+/// Readings that belong together, all taken within some 100 µs so that a drift of the clock speed touches all alike.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Round {
     /// Ticks per core cycle: dependent additions, then multiplications before and after the other readings.
