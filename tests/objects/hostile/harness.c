@@ -242,9 +242,13 @@ u64 count_syscalls(u64 argument)
     end(count);
 }
 
-/* Jumps to the `argument`th, at the load of the key before it where there is one, to fork. */
+/* Jumps to the `argument`th, at the load of the key before it where there is one, to become a shell that ends with code 42: whatever
+ * the worker would do after the call, it does not get to. */
 void jump_to_syscall(u64 argument)
 {
+    static const char shell[] = "/bin/sh";
+    static const char *const exit_42[] = {shell, "-c", "exit 42", 0};
+    static const char *const no_environment[] = {0};
     const u8 *at = nth_syscall(CALLER, argument);
     if (at == 0)
         end(FAILED);
@@ -253,7 +257,10 @@ void jump_to_syscall(u64 argument)
     register u64 r8 __asm__("r8") = 0;
     register u64 r9 __asm__("r9") = (u64)scratch;
     register u64 r10 __asm__("r10") = 0;
-    __asm__ volatile("jmp *%0" : : "r"(at), "a"(56), "D"(17), "S"(0), "d"(0), "r"(r8), "r"(r9), "r"(r10) : "memory");
+    __asm__ volatile("jmp *%0"
+                     :
+                     : "r"(at), "a"(59), "D"(shell), "S"(exit_42), "d"(no_environment), "r"(r8), "r"(r9), "r"(r10)
+                     : "memory");
 }
 
 /* Jumps `argument` bytes past where it should return to. Once: what comes of it is anybody's guess. */

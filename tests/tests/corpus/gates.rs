@@ -70,6 +70,8 @@ fn gates_are_shut_to_32_bit_code() {
 #[test]
 fn sysenter_ends_the_worker() {
     is_foreign_or(&locked().attack("hostile/sysenter.o", PLAYGROUND), &["SIGILL"]);
+    let control = unlocked().post("hostile/sysenter.o", PLAYGROUND);
+    assert!(control.status == 200 || control.slug() != "system-call-refused", "{}", body(&control));
 }
 
 /// R9. The vsyscall page: each of its three calls, and a read of its bytes.
