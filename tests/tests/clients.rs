@@ -1,7 +1,7 @@
 //! Clients that leave, dawdle or crowd: they cost themselves alone.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use webrunner_tests::http::{Answer, Connection, Request};
 use webrunner_tests::jobs::{self, good_job_is_right};
@@ -86,7 +86,9 @@ fn dawdle(mut connection: Connection, (begin, drip): Dawdling) -> Option<Answer>
     let mut sender = connection.another();
     let dripping = drip.map(|bytes| {
         thread::spawn(move || {
+            let until = Instant::now() + wait::LIMIT;
             while sender.try_send(bytes).is_ok() {
+                assert!(Instant::now() < until, "the service still takes what a client that dawdles sends");
                 // As slow as it takes to be always about to go on; nothing waits for this.
                 thread::sleep(Duration::from_millis(50));
             }

@@ -254,7 +254,11 @@ fn odd_ways_into_the_kernel_and_back_are_told_by_their_signal() {
         let answer = attempt(&target, function);
         raises(&answer, signal, code);
         let problem = answer.problem();
-        assert_eq!((&problem["code_bits"], &problem["instruction"]), (&json!(32), &json!(instruction)));
+        assert_eq!(
+            (&problem["code_bits"], &problem["instruction"]),
+            (&json!(32), &json!(instruction)),
+            "{problem}"
+        );
         assert!(problem["detail"].as_str().is_some_and(|words| words.contains("(32-bit code)")), "{problem}");
     }
     drop(target);
