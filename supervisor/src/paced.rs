@@ -7,19 +7,23 @@
 //! Something is read even then: a stream that ends is a client that left, whose job is to be cancelled. One that sends more
 //! than [`MOST_AHEAD`] behind a job is only seen to leave when that has ended.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use actix_web::web::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use actix_web::web::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::connections::Connection;
 
 /// Most bytes at a time that may hold heads: the smallest requests there are make this some 80 of them.
 const PIECE: usize = 2 << 10;
+
+/// Bytes of room that is made for what lies behind a piece: nearly always the body of the request in it.
+const ROOM_BEHIND: usize = 32 << 10;
 
 /// Most bytes read before they are wanted.
 const MOST_AHEAD: usize = 128 << 10;
@@ -52,17 +56,25 @@ impl<T> Paced<T> {
 impl<T: AsyncRead + Unpin> Paced<T> {
     /// Reads what there is, as far as there is room.
     fn look_ahead(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let mut space = [0; PIECE];
         while !self.ended && self.ahead.len() < MOST_AHEAD {
-            let mut piece = ReadBuf::new(&mut space);
-            match Pin::new(&mut self.stream).poll_read(context, &mut piece) {
-                Poll::Pending => break,
-                Poll::Ready(read) => read?,
-            }
-            self.ahead.extend_from_slice(piece.filled());
-            self.ended = piece.filled().is_empty();
+            let Poll::Ready(count) = self.read_behind(context) else { break };
+            self.ended = count? == 0;
         }
         Ok(())
+    }
+
+    /// Reads once more behind what was read ahead. A connection at rest takes no memory for it.
+    fn read_behind(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ahead.len() < PIECE {
+            let mut space = [0; PIECE];
+            let mut piece = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
+            self.ahead.extend_from_slice(piece.filled());
+            return Poll::Ready(Ok(piece.filled().len()));
+        }
+        let room = ROOM_BEHIND.min(MOST_AHEAD - self.ahead.len());
+        self.ahead.reserve(room);
+        pin!(self.stream.read_buf(&mut (&mut self.ahead).limit(room))).poll(context)
     }
 
     /// Hands on the next piece.
@@ -92,7 +104,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.fed && this.connection.wants_more() {
+        // As long as a body is to come there are no heads in it.
+        if this.connection.wants_more() && (!this.fed || this.connection.body_left() > 0) {
             return this.feed(context, buffer);
         }
         // The reader goes on until it has to wait; only then does it look at what it has.
