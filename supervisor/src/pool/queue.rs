@@ -160,8 +160,9 @@ impl Queue {
         }
     }
 
-    /// Takes a worker from the best slot there is: one where nothing runs, that is not the supervisor's, that is quiet,
-    /// that has been idle longest; in this order. Cores that others have a claim to are not looked at.
+    /// Takes a worker from the best slot there is: one where nothing runs, that is quiet, that is not the supervisor's,
+    /// that has been idle longest; in this order. A fork under way keeps a job waiting for longer than the supervisor's
+    /// own work does. Cores that others have a claim to are not looked at.
     fn take(&mut self, need: Need, claims: Claims) -> Option<Grant> {
         let (slot, _) = self
             .slots
@@ -170,7 +171,7 @@ impl Queue {
             .filter(|(_, slot)| !claims.hold(slot.lane))
             .filter(|(_, slot)| slot.can_start(need.ready) && (slot.is_quiet() || !need.quiet))
             .min_by_key(|(_, slot)| {
-                (slot.running(), slot.lane == Lane::Quick, !slot.is_quiet(), slot.idle_since)
+                (slot.running(), !slot.is_quiet(), slot.lane == Lane::Quick, slot.idle_since)
             })?;
         let worker = self.slots[slot].take(need.ready)?;
         self.running += 1;
