@@ -15,8 +15,30 @@ pub struct Fault {
     pub ip: u64,
     /// Where that is.
     pub ip_place: CodePlace,
+    /// How the CPU read the code there.
+    pub mode: CodeMode,
     /// The bytes at the instruction pointer, as many as could be read.
     pub instruction: InstructionBytes,
+}
+
+/// How the CPU reads code: a function can leave for the 32-bit mode of old programs by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CodeMode {
+    /// As code of 64 bits.
+    Bits64,
+    /// As code of 32 bits.
+    Bits32,
+}
+
+impl CodeMode {
+    /// Width of its addresses.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Bits64 => 64,
+            Self::Bits32 => 32,
+        }
+    }
 }
 
 /// What raised the signal.

@@ -18,6 +18,8 @@ pub struct Executables {
     pub worker: PathBuf,
     /// The worker that leaves its lock off.
     pub unlocked: PathBuf,
+    /// The worker that leaves off its filter alone.
+    pub unfiltered: PathBuf,
 }
 
 /// The executables, built at the first call.
@@ -34,7 +36,8 @@ fn build() -> Executables {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--quiet", "--message-format", "json", "--profile", &profile])
-        .args(["--package", "webrunner", "--package", "webrunner-worker", "--bins", "--example", "unlocked"])
+        .args(["--package", "webrunner", "--package", "webrunner-worker", "--bins"])
+        .args(["--example", "unlocked", "--example", "unfiltered"])
         .output()
         .expect("cargo can be started");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -44,6 +47,7 @@ fn build() -> Executables {
         supervisor: executable(&messages, "webrunner"),
         worker: executable(&messages, "webrunner-worker"),
         unlocked: executable(&messages, "unlocked"),
+        unfiltered: executable(&messages, "unfiltered"),
     }
 }
 

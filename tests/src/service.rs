@@ -77,8 +77,18 @@ impl Launch {
 
     /// With workers that leave their lock off: what is tried on them shows what the lock is for.
     #[must_use]
-    pub fn unlocked(mut self) -> Self {
-        let worker = executables::get().unlocked.to_string_lossy().into_owned();
+    pub fn unlocked(self) -> Self {
+        self.with_worker_for_tests(&executables::get().unlocked)
+    }
+
+    /// With workers that leave off their filter alone: what is tried on them shows what is behind it.
+    #[must_use]
+    pub fn unfiltered(self) -> Self {
+        self.with_worker_for_tests(&executables::get().unfiltered)
+    }
+
+    fn with_worker_for_tests(mut self, worker: &Path) -> Self {
+        let worker = worker.to_string_lossy().into_owned();
         self.words.extend(["--isolation".into(), "unlocked".into(), "--worker".into(), worker]);
         self
     }

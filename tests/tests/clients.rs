@@ -1,7 +1,7 @@
 //! Clients that leave, dawdle or crowd: they cost themselves alone.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use webrunner_tests::http::{Answer, Connection, Request};
 use webrunner_tests::jobs::{self, good_job_is_right};
@@ -77,81 +77,97 @@ fn a_job_in_line_runs_once_the_one_before_it_is_cancelled() {
     assert_eq!(waiting.receive().status, 200);
 }
 
-#[test]
-fn a_body_that_never_comes_is_given_up_while_others_are_served() {
-    let service = Service::start();
-    let mut slow = Connection::open(service.address());
-    let request = jobs::request("good/chain1000.o", "kernel=playground");
-    slow.send(&request.head());
-    slow.send(b"\x7fELF");
-    good_job_is_right(&service);
-    let answer = slow.receive();
-    assert_eq!((answer.status, answer.slug().as_str()), (408, "body-too-slow"));
-    assert!(answer.problem()["limit_seconds"].as_f64().is_some_and(|limit| limit > 0.0));
-}
+/// How a client dawdles: what it begins with, and what comes now and then after that, if anything does.
+type Dawdling = (Vec<u8>, Option<&'static [u8]>);
 
-/// Sends a byte now and then until the service has had enough; what it says then, if it says anything.
-fn drip(mut connection: Connection, byte: &'static [u8]) -> Option<Answer> {
+/// Dawdles until the service has had enough; what it says then, if it says anything.
+fn dawdle(mut connection: Connection, (begin, drip): Dawdling) -> Option<Answer> {
+    connection.send(&begin);
     let mut sender = connection.another();
-    let dripping = thread::spawn(move || {
-        while sender.try_send(byte).is_ok() {
-            // As slow as it takes to be always about to go on; nothing waits for this.
-            thread::sleep(Duration::from_millis(50));
-        }
+    let dripping = drip.map(|bytes| {
+        thread::spawn(move || {
+            let until = Instant::now() + wait::LIMIT;
+            while sender.try_send(bytes).is_ok() {
+                assert!(Instant::now() < until, "the service still takes what a client that dawdles sends");
+                // As slow as it takes to be always about to go on; nothing waits for this.
+                thread::sleep(Duration::from_millis(50));
+            }
+        })
     });
     let answer = (!connection.ends()).then(|| connection.receive());
+    if answer.is_some() {
+        assert!(connection.ends(), "the connection of a client that dawdles is closed");
+    }
     drop(connection);
-    dripping.join().expect("no panic");
+    dripping.into_iter().for_each(|thread| thread.join().expect("no panic"));
     answer
 }
 
-#[test]
-fn a_first_head_that_drips_is_given_up() {
-    let service = Service::start();
-    let mut slow = Connection::open(service.address());
-    slow.send(b"POST /here/run?kernel=playground HTTP/1.1\r\nHost: ");
-    assert_eq!(drip(slow, b"x").map(|answer| answer.status), Some(408));
+/// Has clients dawdle all at once, and others served meanwhile; what each of them is told.
+fn dawdle_beside_others<const N: usize>(
+    service: &Service,
+    open: fn(&Service) -> Connection,
+    clients: [Dawdling; N],
+) -> [Option<Answer>; N] {
+    thread::scope(|scope| {
+        let clients = clients.map(|client| {
+            let connection = open(service);
+            scope.spawn(|| dawdle(connection, client))
+        });
+        good_job_is_right(service);
+        clients.map(|client| client.join().expect("no panic"))
+    })
+}
+
+/// A connection that has had no request.
+fn fresh(service: &Service) -> Connection {
+    Connection::open(service.address())
+}
+
+/// A connection that has had one.
+fn used(service: &Service) -> Connection {
+    let mut connection = fresh(service);
+    connection.send(&Request::new("GET", "/livez").bytes());
+    assert_eq!(connection.receive().status, 200);
+    connection
 }
 
 #[test]
-fn a_later_head_that_drips_is_given_up_too() {
-    let service = Service::start();
-    let mut slow = Connection::open(service.address());
-    slow.send(&Request::new("GET", "/livez").bytes());
-    assert_eq!(slow.receive().status, 200);
-    slow.send(b"GET /livez HTTP/1.1\r\nHost: ");
-    assert!(drip(slow, b"x").is_none());
+fn a_first_head_that_never_ends_is_given_up_while_others_are_served() {
+    let head = b"POST /here/run?kernel=playground HTTP/1.1\r\nHost: ".to_vec();
+    let clients = [(head.clone(), None), (head, Some(b"x".as_slice()))];
+    for answer in dawdle_beside_others(&Service::start(), fresh, clients) {
+        assert_eq!(answer.map(|answer| answer.status), Some(408));
+    }
 }
 
 #[test]
-fn a_body_that_drips_is_given_up() {
-    let service = Service::start();
-    let mut slow = Connection::open(service.address());
-    slow.send(&jobs::request("good/chain1000.o", "kernel=playground").head());
-    let answer = drip(slow, b"\x7f").expect("an answer");
-    assert_eq!((answer.status, answer.slug().as_str()), (408, "body-too-slow"));
+fn a_later_head_that_never_ends_is_given_up_while_others_are_served() {
+    let head = b"GET /livez HTTP/1.1\r\nHost: ".to_vec();
+    // The last says nothing at all.
+    let clients = [(head.clone(), None), (head, Some(b"x".as_slice())), (Vec::new(), None)];
+    for answer in dawdle_beside_others(&Service::start(), used, clients) {
+        assert!(answer.is_none(), "{answer:?}");
+    }
 }
 
 #[test]
-fn a_chunk_whose_head_never_ends_is_given_up() {
-    let service = Service::start();
-    let mut slow = Connection::open(service.address());
-    let request = Request::new("POST", "/here/run?kernel=playground")
+fn a_body_that_never_ends_is_given_up_while_others_are_served() {
+    let head = jobs::request("good/chain1000.o", "kernel=playground").head();
+    let chunked = Request::new("POST", "/here/run?kernel=playground")
         .header("Content-Type", "application/octet-stream")
         .header("Transfer-Encoding", "chunked");
-    slow.send(&request.head());
-    slow.send(b"5;");
-    let answer = drip(slow, &[b'x'; 1024]).expect("an answer");
-    assert_eq!((answer.status, answer.slug().as_str()), (408, "body-too-slow"));
-}
-
-#[test]
-fn a_connection_that_falls_silent_is_closed() {
-    let service = Service::start();
-    let mut silent = Connection::open(service.address());
-    silent.send(&Request::new("GET", "/livez").bytes());
-    assert_eq!(silent.receive().status, 200);
-    assert!(silent.ends());
+    let clients = [
+        ([&head, b"\x7fELF".as_slice()].concat(), None),
+        (head, Some(b"\x7f".as_slice())),
+        // The extension of a chunk's length, without end.
+        ([chunked.head(), b"5;".to_vec()].concat(), Some([b'x'; 1024].as_slice())),
+    ];
+    for answer in dawdle_beside_others(&Service::start(), fresh, clients) {
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, answer.slug().as_str()), (408, "body-too-slow"));
+        assert!(answer.problem()["limit_seconds"].as_f64().is_some_and(|limit| limit > 0.0));
+    }
 }
 
 #[test]
@@ -236,27 +252,6 @@ fn a_body_that_breaks_off_is_no_job() {
     hasty.finish_sending();
     good_job_is_right(&service);
     assert_eq!(service.readiness()["running"], 0);
-}
-
-#[test]
-fn a_first_head_that_never_ends_is_given_up_while_others_are_served() {
-    let service = Service::start();
-    let mut slow = Connection::open(service.address());
-    slow.send(b"POST /here/run?kernel=playground HTTP/1.1\r\nHost:");
-    good_job_is_right(&service);
-    assert_eq!(slow.receive().status, 408);
-    assert!(slow.ends());
-}
-
-#[test]
-fn a_later_head_that_never_ends_is_given_up_too() {
-    let service = Service::start();
-    let mut slow = Connection::open(service.address());
-    slow.send(&Request::new("GET", "/livez").bytes());
-    assert_eq!(slow.receive().status, 200);
-    slow.send(b"GET /livez HTTP/1.1\r\nHost:");
-    good_job_is_right(&service);
-    assert!(slow.ends());
 }
 
 #[test]

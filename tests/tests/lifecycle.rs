@@ -124,7 +124,11 @@ fn a_waiting_worker_that_dies_is_replaced() {
     for worker in &workers {
         kill(worker.id, Signal::KILL);
     }
-    wait::until("the dead are gone", || workers.iter().all(|worker| !worker.is_alive()));
+    // Without a job to ask for one.
+    wait::until("as many others wait", || {
+        let waiting = service.workers();
+        waiting.len() == workers.len() && waiting.iter().all(|worker| !workers.contains(worker))
+    });
     service.settle();
     good_job_is_right(&service);
 }

@@ -9,6 +9,7 @@ use webrunner_protocol::options::Guard;
 use webrunner_protocol::plan::{Buffer, CallPlan, PlanError};
 
 use crate::sys::memory::{self, IMAGE_ARENA, PAGE, Region};
+use crate::way_tags::WayTags;
 
 /// Bytes that stay closed between two places.
 pub const GUARD: usize = 64 << 10;
@@ -22,6 +23,10 @@ const COPY_BYTES: usize = 8 << 20;
 
 /// Largest extra gap, in pages, drawn before each place.
 const MAX_GAP_PAGES: u64 = 1 << 12;
+
+/// Times a gap is drawn for a buffer that would meet others in the first-level cache. Where there are many large buffers
+/// some will.
+const MOST_DRAWS: usize = 64;
 
 /// The same between the images of one object.
 const MAX_IMAGE_GAP_PAGES: u64 = 1 << 8;
@@ -112,11 +117,17 @@ pub fn place_stack(copy: usize) -> Range<usize> {
 
 /// Chooses a place for every buffer: its first element at its offset past a boundary, or, if its end is guarded, its last
 /// element at the end of its last page. An element's own alignment is kept either way: pages hold a whole number of any.
+/// None meets another, or what `tags` already has, in a first-level cache.
 ///
 /// # Errors
 /// [`PlanError::TooMuchMemory`] if the arena cannot hold them; the plan's own limits make that impossible.
-pub fn place_buffers(draw: &mut Draw, plan: &CallPlan, guard: Guard) -> Result<Vec<BufferPlace>, PlanError> {
-    place_within(&memory::buffer_arena(), draw, plan, guard)
+pub fn place_buffers(
+    draw: &mut Draw,
+    plan: &CallPlan,
+    guard: Guard,
+    tags: WayTags,
+) -> Result<Vec<BufferPlace>, PlanError> {
+    place_within(&memory::buffer_arena(), draw, plan, guard, tags)
 }
 
 fn place_within(
@@ -124,6 +135,7 @@ fn place_within(
     draw: &mut Draw,
     plan: &CallPlan,
     guard: Guard,
+    mut tags: WayTags,
 ) -> Result<Vec<BufferPlace>, PlanError> {
     let too_much = || PlanError::TooMuchMemory { bytes: plan.buffer_bytes() };
     // The first half of the arena is only there to start anywhere in.
@@ -137,8 +149,18 @@ fn place_within(
         };
         // A buffer of no elements still has an address that can be formed, and a page that can be read.
         let whole = (bytes + offset).max(1).next_multiple_of(PAGE);
-        let start = cursor + GUARD + draw.below(MAX_GAP_PAGES) as usize * PAGE;
-        let pages = start..start + whole;
+        let mut drawn = || {
+            let start = cursor + GUARD + draw.below(MAX_GAP_PAGES) as usize * PAGE;
+            start..start + whole
+        };
+        let mut pages = drawn();
+        for _ in 1..MOST_DRAWS {
+            if tags.are_free(pages.clone()) {
+                break;
+            }
+            pages = drawn();
+        }
+        tags.take(pages.clone());
         cursor = pages.end;
         if cursor + GUARD > arena.end {
             return Err(too_much());
@@ -219,7 +241,7 @@ mod tests {
             let plan = plan(buffers);
             let arena = 0x10_0000_0000..0x10_0000_0000 + memory::BUFFER_ARENA_BYTES;
             let guard = if guarded { Guard::End } else { Guard::None };
-            let places = place_within(&arena, &mut Draw::new(seed), &plan, guard).unwrap();
+            let places = place_within(&arena, &mut Draw::new(seed), &plan, guard, WayTags::new()).unwrap();
             let mut closed_from = arena.start;
             for (place, buffer) in places.iter().zip(&plan.buffers) {
                 prop_assert!(closed_from + GUARD <= place.pages.start);
@@ -240,6 +262,30 @@ mod tests {
     }
 
     #[test]
+    fn vectors_meet_neither_each_other_nor_the_stack_in_the_first_level_cache() {
+        let arena = 0x10_0000_0000..0x10_0000_0000 + memory::BUFFER_ARENA_BYTES;
+        let vector = Buffer {
+            elements: 1024,
+            element: ElementType::Float,
+            offset: 0,
+            fill: Fill::Zero,
+            direction: Direction::In,
+        };
+        let plan = plan(vec![vector; 4]);
+        for seed in 0..10_000 {
+            let stack = seed as usize * PAGE..(seed as usize + 1) * PAGE;
+            let mut tags = WayTags::new();
+            tags.take(stack);
+            let places =
+                place_within(&arena, &mut Draw::new(seed), &plan, Guard::None, tags.clone()).unwrap();
+            for place in places {
+                assert!(tags.are_free(place.pages.clone()), "seed {seed}: {place:x?}");
+                tags.take(place.pages);
+            }
+        }
+    }
+
+    #[test]
     fn a_plan_of_more_than_an_arena_holds_is_refused() {
         let small = 0x1000_0000..0x1000_0000 + 4 * GUARD;
         let buffer = Buffer {
@@ -249,7 +295,8 @@ mod tests {
             fill: Fill::Zero,
             direction: Direction::InOut,
         };
-        let refused = place_within(&small, &mut Draw::new(1), &plan(vec![buffer]), Guard::None);
+        let refused =
+            place_within(&small, &mut Draw::new(1), &plan(vec![buffer]), Guard::None, WayTags::new());
         assert_eq!(refused, Err(PlanError::TooMuchMemory { bytes: 4 * GUARD as u64 }));
     }
 
@@ -262,7 +309,8 @@ mod tests {
             fill: Fill::Zero,
             direction: Direction::InOut,
         };
-        let refused = place_within(&(0..1 << 40), &mut Draw::new(1), &plan(vec![buffer]), Guard::None);
+        let refused =
+            place_within(&(0..1 << 40), &mut Draw::new(1), &plan(vec![buffer]), Guard::None, WayTags::new());
         assert_eq!(refused, Err(PlanError::TooMuchMemory { bytes: u64::MAX }));
     }
 }

@@ -7,7 +7,7 @@
 use std::cell::UnsafeCell;
 use std::ops::Range;
 
-use webrunner_protocol::fault::{CodePlace, DataPlace, Fault, FaultCause, InstructionBytes};
+use webrunner_protocol::fault::{CodeMode, CodePlace, DataPlace, Fault, FaultCause, InstructionBytes};
 use webrunner_protocol::ids::JobId;
 use webrunner_protocol::limits::{MAX_ARGUMENTS, MAX_INSTRUCTION_BYTES, MAX_PLACEMENTS};
 use webrunner_protocol::reply::{Outcome, Reply, WorkerFailure};
@@ -111,6 +111,10 @@ pub fn report(signal: Signal) -> ! {
     crate::worker::send_and_exit(&Reply { job: facts.job, outcome })
 }
 
+/// Linux's only 64-bit code segment for programs (`__USER_CS` of asm/segment.h); with no descriptors of its own, a program has
+/// one other, of 32 bits.
+const USER_CS: u16 = 0x33;
+
 fn describe(facts: &Facts, signal: Signal) -> Fault {
     let cause = match signal.number {
         libc::SIGSYS => FaultCause::SystemCall { number: signal.system_call },
@@ -126,6 +130,7 @@ fn describe(facts: &Facts, signal: Signal) -> Fault {
         cause,
         ip: signal.ip,
         ip_place: code_place(facts, signal.ip),
+        mode: if signal.code_segment == USER_CS { CodeMode::Bits64 } else { CodeMode::Bits32 },
         instruction: instruction(facts, signal.ip),
     }
 }

@@ -25,8 +25,9 @@ use crate::fault::{self, ImageFacts, Phase};
 use crate::load::{Entry, LinkError, Object, PAGE_BYTES, Rights};
 use crate::measure::{self, Host, PreparedCall, Schedule, Session};
 use crate::sys::keyed::{self, Key};
-use crate::sys::memory::{Access, Region};
+use crate::sys::memory::{Access, PAGE, Region};
 use crate::sys::{Errno, ticks};
+use crate::way_tags::WayTags;
 
 /// What measuring needs besides the job; made once, in the zygote.
 #[derive(Debug)]
@@ -152,7 +153,10 @@ fn load_and_measure<'a>(
     work.call.check()?;
     let loaded = load(&mut draw, work, object, meter)?;
     let linked = ticks();
-    let places = arena::place_buffers(&mut draw, &work.call, work.options.guard)?;
+    let mut tags = WayTags::new();
+    tags.take(meter.session.memory());
+    tags.take(loaded.stack.end - PAGE..loaded.stack.end);
+    let places = arena::place_buffers(&mut draw, &work.call, work.options.guard, tags)?;
     open(&loaded.stack)?;
     // SAFETY: these places were drawn for this job, and are opened here only.
     let mut buffers = unsafe { Buffers::open(work, places) }.map_err(memory)?;

@@ -8,8 +8,8 @@
 //! - [`zygote`]: takes its configuration, locks itself, forks workers and reports their ends. [`job_sockets`]: what it gives them.
 //! - [`lockdown`] and [`policy`]: the layers of isolation, in order, and the system calls that are left.
 //! - [`worker`]: set-up, one job, one reply, exit.
-//! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] (addresses), [`buffers`] (what lies there),
-//!   [`measure`] (calls and cycles) and [`count`] (instructions).
+//! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] and [`way_tags`] (addresses), [`buffers`]
+//!   (what lies there), [`measure`] (calls and cycles) and [`count`] (instructions).
 //! - [`check`]: showing what the function computes.
 //! - [`counters`] and [`clock`]: events this host can count, and its clock.
 //! - [`fault`]: what is reported when the function does not return.
@@ -34,5 +34,6 @@ pub mod measure;
 pub mod policy;
 pub mod space;
 pub mod sys;
+pub mod way_tags;
 pub mod worker;
 pub mod zygote;

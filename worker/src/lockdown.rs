@@ -6,7 +6,8 @@
 //! not offer is reported with its reason; the supervisor's configuration says whether that is good enough.
 //!
 //! [`Lock::Off`] leaves out what stands between a job and the kernel, and is for one purpose: a test that an attack which the lock
-//! stops is a real one. Nothing but `examples/unlocked.rs` names it.
+//! stops is a real one. [`Lock::Unfiltered`] leaves out the filter alone, so that a test can see what the layers behind it stop. Nothing
+//! but the examples of the same names names them.
 
 use std::ffi::CString;
 use std::io;
@@ -50,6 +51,8 @@ pub enum Lock {
     /// No filter, no Landlock and no limit but that on CPU time. What keeps an attack that works from harming the host it
     /// is tried on stays: another user without capabilities, in namespaces of its own.
     Off,
+    /// Every layer but the filter, which with it are never asked.
+    Unfiltered,
 }
 
 impl Lock {
@@ -59,16 +62,23 @@ impl Lock {
     /// [`LockdownError::Unlocked`] or [`LockdownError::Locked`].
     pub fn check(self, asked: Isolation) -> Result<(), LockdownError> {
         match (self, asked) {
-            (Self::On, Isolation::Full | Isolation::Best) | (Self::Off, Isolation::Unlocked) => Ok(()),
-            (Self::Off, Isolation::Full | Isolation::Best) => Err(LockdownError::Unlocked),
+            (Self::On, Isolation::Full | Isolation::Best)
+            | (Self::Off | Self::Unfiltered, Isolation::Unlocked) => Ok(()),
+            (Self::Off | Self::Unfiltered, Isolation::Full | Isolation::Best) => Err(LockdownError::Unlocked),
             (Self::On, Isolation::Unlocked) => Err(LockdownError::Locked),
         }
     }
 
-    /// A layer that is in force unless the lock is off.
-    fn layer(self, name: &str) -> Layer {
-        let missing = (self == Self::Off).then(|| "this worker was built without it, for tests".to_owned());
-        Layer { name: name.into(), missing }
+    /// Whether system calls are filtered.
+    #[must_use]
+    pub fn filters(self) -> bool {
+        self == Self::On
+    }
+
+    /// Whether files, signals and resources are taken away, which only a hole in the filter would let a job ask for.
+    #[must_use]
+    pub fn has_second_line(self) -> bool {
+        self != Self::Off
     }
 }
 
@@ -95,7 +105,7 @@ pub enum LockdownError {
     #[error("this worker has no lock and is for tests alone; start webrunner with its own webrunner-worker")]
     Unlocked,
     /// A real worker was asked to do without its lock.
-    #[error("this worker always locks itself; only the one built for tests starts with --isolation unlocked")]
+    #[error("this worker always locks itself; only those built for tests start with --isolation unlocked")]
     Locked,
     /// The filter could not be compiled.
     #[error(transparent)]
@@ -141,7 +151,7 @@ pub fn lock_down(config: &ZygoteConfig, lock: Lock) -> Result<Vec<Layer>, Lockdo
     step("make a stack for workers", stack::ensure())?;
     step("install signal handlers", signal::install())?;
     step("make the keys", keyed::create())?;
-    layers.push(lock.layer("seccomp"));
+    layers.push(built("seccomp", lock.filters()));
     require(config.require, &layers)?;
     Ok(layers)
 }
@@ -233,6 +243,12 @@ fn layer(name: &str, result: Result<(), String>) -> Layer {
     Layer { name: name.into(), missing: result.err() }
 }
 
+/// A layer that only a worker for tests does without.
+fn built(name: &str, with: bool) -> Layer {
+    let without = || "this worker was built without it, for tests".to_owned();
+    Layer { name: name.into(), missing: (!with).then(without) }
+}
+
 /// Root becomes a user of the zygote's own; anybody else stays who they are.
 fn leave_root(core: CoreId) -> Layer {
     let own = FIRST_USER + core.0;
@@ -247,8 +263,8 @@ fn leave_root(core: CoreId) -> Layer {
 }
 
 fn limit_resources(lock: Lock) -> Result<Layer, LockdownError> {
-    let layer = lock.layer("rlimits");
-    if lock == Lock::Off {
+    let layer = built("rlimits", lock.has_second_line());
+    if !lock.has_second_line() {
         return Ok(layer);
     }
     let limits = [
@@ -270,8 +286,8 @@ fn limit_resources(lock: Lock) -> Result<Layer, LockdownError> {
 
 /// Denies all file system and network access and signals to the outside, as far as this kernel's Landlock goes.
 fn landlock_layer(lock: Lock) -> Layer {
-    if lock == Lock::Off {
-        return lock.layer("landlock");
+    if !lock.has_second_line() {
+        return built("landlock", false);
     }
     let restricted = Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V5))

@@ -142,7 +142,7 @@ fn set_up(socket: i32, profile: &Profile, kind: usize) -> Result<OpenCounters, E
     let cpu = u64::from(profile.cpu_seconds);
     // The soft limit raises SIGXCPU, which is reported; the hard one is for a worker that cannot report.
     process::limit(libc::RLIMIT_CPU, cpu, cpu + 1)?;
-    if profile.lock == Lock::On {
+    if profile.lock.has_second_line() {
         process::limit(libc::RLIMIT_NPROC, 0, 0)?;
     }
     Ok(match kind {

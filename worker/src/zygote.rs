@@ -75,7 +75,7 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
     };
     allocator.settle();
     image::keep_from_forks(&own);
-    if lock == Lock::On
+    if lock.filters()
         && let Err(error) = lockdown::install_filter(filter)
     {
         unable(fd::CONTROL, chain(&error));

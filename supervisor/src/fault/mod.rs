@@ -8,7 +8,7 @@ mod signal;
 mod system_call;
 
 use serde_json::{Value, json};
-use webrunner_protocol::fault::{DataPlace, Fault, FaultCause};
+use webrunner_protocol::fault::{CodeMode, DataPlace, Fault, FaultCause};
 
 pub use self::place::CallNames;
 pub use self::signal::signal_name;
@@ -49,11 +49,19 @@ impl FaultReport {
         }
     }
 
-    /// The instruction as text, or a word for it where it cannot be told.
+    /// The instruction as text, read in the mode it was run in; `None` where it cannot be told.
+    fn instruction(&self) -> Option<String> {
+        isa::disassemble(self.fault.instruction.as_slice(), self.fault.mode, self.fault.ip)
+    }
+
+    /// The same, or a word for it; and a word for its mode where that is not the usual one.
     #[must_use]
     pub fn instruction_words(&self) -> String {
-        let text = isa::disassemble(self.fault.instruction.as_slice(), self.fault.ip);
-        text.map_or_else(|| "an instruction".to_owned(), |text| format!("`{text}`"))
+        let text = self.instruction().map_or_else(|| "an instruction".to_owned(), |text| format!("`{text}`"));
+        match self.fault.mode {
+            CodeMode::Bits64 => text,
+            CodeMode::Bits32 => format!("{text} (32-bit code)"),
+        }
     }
 
     /// What happened, as a sentence that says what to do.
@@ -87,7 +95,8 @@ impl FaultReport {
             "instruction_pointer": hex(self.fault.ip),
             "function_offset": place::function_offset(self.fault.ip_place),
             "instruction_bytes": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-            "instruction": isa::disassemble(bytes, self.fault.ip),
+            "instruction": self.instruction(),
+            "code_bits": self.fault.mode.bits(),
         })
     }
 }
@@ -123,6 +132,7 @@ mod tests {
             cause,
             ip: 0x2000,
             ip_place: CodePlace::Object { function_offset: 0x12 },
+            mode: CodeMode::Bits64,
             instruction: InstructionBytes::new(code),
         }
     }
@@ -153,6 +163,20 @@ mod tests {
         let report = FaultReport::new(&fault(cause, &[0xf4]), &CallNames::default());
         assert_eq!(report.members()["address"], Value::Null);
         assert!(report.sentence().contains("`hlt`"), "{}", report.sentence());
+    }
+
+    #[test]
+    fn code_of_32_bits_is_read_as_such_and_said_to_be() {
+        let cause = FaultCause::Signal { signal: 11, code: 1, address: 0, place: DataPlace::Null };
+        // Of 64 bits these bytes are a load from an address of eight bytes, of which four are missing.
+        let fault = Fault { mode: CodeMode::Bits32, ..fault(cause, &[0xa1, 0, 0, 0, 0]) };
+        let report = FaultReport::new(&fault, &CallNames::default());
+        assert!(
+            report.sentence().contains("raised by `mov eax, [0]` (32-bit code)"),
+            "{}",
+            report.sentence()
+        );
+        assert_eq!(report.members()["code_bits"], 32);
     }
 
     #[test]

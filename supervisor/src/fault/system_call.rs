@@ -68,7 +68,7 @@ impl SystemCallReport {
 
 #[cfg(test)]
 mod tests {
-    use webrunner_protocol::fault::{CodePlace, FaultCause, InstructionBytes};
+    use webrunner_protocol::fault::{CodeMode, CodePlace, FaultCause, InstructionBytes};
 
     use super::*;
 
@@ -77,6 +77,7 @@ mod tests {
             cause: FaultCause::SystemCall { number },
             ip: 0,
             ip_place: CodePlace::Object { function_offset: 5 },
+            mode: CodeMode::Bits64,
             instruction: InstructionBytes::default(),
         };
         SystemCallReport::new(number, &fault)

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions, Formatter, Instruction, NasmFormatter};
+use webrunner_protocol::fault::CodeMode;
 
 /// Pairs of a feature as the decoder names it and as Linux does. Features every x86-64 CPU has are left out, as are
 /// those no user code can use.
@@ -109,8 +110,10 @@ impl Isa {
     /// What the first instruction of `code` needs and this CPU lacks, by common names; empty if nothing, if the code is
     /// no instruction, or if the CPU's features are not known.
     #[must_use]
-    pub fn lacking(&self, code: &[u8]) -> Vec<&'static str> {
-        let Some(instruction) = decode(code, 0).filter(|_| !self.flags.is_empty()) else { return Vec::new() };
+    pub fn lacking(&self, code: &[u8], mode: CodeMode) -> Vec<&'static str> {
+        let Some(instruction) = decode(code, mode, 0).filter(|_| !self.flags.is_empty()) else {
+            return Vec::new();
+        };
         let needed = instruction.cpuid_features();
         let rows = FEATURES.iter().filter(|(feature, flag)| needed.contains(feature) && !self.has(flag));
         rows.map(|(_, flag)| common_name(flag)).collect()
@@ -121,15 +124,15 @@ fn common_name(flag: &'static str) -> &'static str {
     COMMON_NAMES.iter().find(|(linux, _)| *linux == flag).map_or(flag, |(_, common)| common)
 }
 
-fn decode(code: &[u8], ip: u64) -> Option<Instruction> {
-    let instruction = Decoder::with_ip(64, code, ip, DecoderOptions::NONE).decode();
+fn decode(code: &[u8], mode: CodeMode, ip: u64) -> Option<Instruction> {
+    let instruction = Decoder::with_ip(mode.bits(), code, ip, DecoderOptions::NONE).decode();
     (!instruction.is_invalid()).then_some(instruction)
 }
 
 /// The first instruction of `code` in NASM's syntax; `None` if it is none.
 #[must_use]
-pub fn disassemble(code: &[u8], ip: u64) -> Option<String> {
-    let instruction = decode(code, ip)?;
+pub fn disassemble(code: &[u8], mode: CodeMode, ip: u64) -> Option<String> {
+    let instruction = decode(code, mode, ip)?;
     let mut formatter = NasmFormatter::new();
     let options = formatter.options_mut();
     options.set_hex_prefix("0x");
@@ -143,28 +146,43 @@ pub fn disassemble(code: &[u8], ip: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use CodeMode::{Bits32, Bits64};
 
     #[test]
     fn missing_features_are_named_as_people_know_them() {
         let old = Isa::of_flags(["sse2"]);
         // vaddps ymm0, ymm0, ymm0; lzcnt eax, eax; vpaddb xmm0 {k1}, xmm0, xmm0
-        assert_eq!(old.lacking(&[0xc5, 0xfc, 0x58, 0xc0]), ["avx"]);
-        assert_eq!(old.lacking(&[0xf3, 0x0f, 0xbd, 0xc0]), ["lzcnt"]);
-        assert_eq!(old.lacking(&[0x62, 0xf1, 0x7d, 0x09, 0xfc, 0xc0]), ["avx512bw", "avx512vl"]);
+        assert_eq!(old.lacking(&[0xc5, 0xfc, 0x58, 0xc0], Bits64), ["avx"]);
+        assert_eq!(old.lacking(&[0xf3, 0x0f, 0xbd, 0xc0], Bits64), ["lzcnt"]);
+        assert_eq!(old.lacking(&[0x62, 0xf1, 0x7d, 0x09, 0xfc, 0xc0], Bits64), ["avx512bw", "avx512vl"]);
     }
 
     #[test]
     fn what_the_cpu_offers_is_not_missing() {
-        assert!(Isa::of_flags(["avx"]).lacking(&[0xc5, 0xfc, 0x58, 0xc0]).is_empty());
-        assert!(Isa::of_flags(["sse2"]).lacking(&[0x0f, 0x0b]).is_empty());
-        assert!(Isa::of_flags(["sse2"]).lacking(&[]).is_empty());
-        assert!(Isa::default().lacking(&[0xc5, 0xfc, 0x58, 0xc0]).is_empty());
+        assert!(Isa::of_flags(["avx"]).lacking(&[0xc5, 0xfc, 0x58, 0xc0], Bits64).is_empty());
+        assert!(Isa::of_flags(["sse2"]).lacking(&[0x0f, 0x0b], Bits64).is_empty());
+        assert!(Isa::of_flags(["sse2"]).lacking(&[], Bits64).is_empty());
+        assert!(Isa::default().lacking(&[0xc5, 0xfc, 0x58, 0xc0], Bits64).is_empty());
     }
 
     #[test]
     fn instructions_become_text() {
-        assert_eq!(disassemble(&[0x0f, 0x0b], 0).as_deref(), Some("ud2"));
-        assert_eq!(disassemble(&[0xc5, 0xfc, 0x58, 0xc1], 0).as_deref(), Some("vaddps ymm0, ymm0, ymm1"));
-        assert_eq!(disassemble(&[0xc5, 0xfc], 0), None);
+        assert_eq!(disassemble(&[0x0f, 0x0b], Bits64, 0).as_deref(), Some("ud2"));
+        assert_eq!(
+            disassemble(&[0xc5, 0xfc, 0x58, 0xc1], Bits64, 0).as_deref(),
+            Some("vaddps ymm0, ymm0, ymm1")
+        );
+        assert_eq!(disassemble(&[0xc5, 0xfc], Bits64, 0), None);
+    }
+
+    #[test]
+    fn an_instruction_is_read_in_the_mode_it_was_run_in() {
+        // `inc eax` once, and a prefix without an instruction now.
+        assert_eq!(disassemble(&[0x40], Bits32, 0).as_deref(), Some("inc eax"));
+        assert_eq!(disassemble(&[0x40], Bits64, 0), None);
+        assert_eq!(disassemble(&[0xa1, 0, 0, 0, 0], Bits32, 0).as_deref(), Some("mov eax, [0]"));
+        let old = Isa::of_flags(["sse2"]);
+        // vaddps ymm0, ymm0, ymm1
+        assert_eq!(old.lacking(&[0xc5, 0xfc, 0x58, 0xc1], Bits32), ["avx"]);
     }
 }

@@ -101,7 +101,11 @@ fn from_fault(fault: &Fault, isa: &Isa, names: &CallNames) -> Problem {
         }
         FaultCause::Signal { signal, .. } => {
             let report = Box::new(FaultReport::new(fault, names));
-            let needs = if signal == SIGILL { isa.lacking(fault.instruction.as_slice()) } else { Vec::new() };
+            let needs = if signal == SIGILL {
+                isa.lacking(fault.instruction.as_slice(), fault.mode)
+            } else {
+                Vec::new()
+            };
             if needs.is_empty() {
                 Problem::Fault(report)
             } else {
@@ -115,7 +119,7 @@ fn from_fault(fault: &Fault, isa: &Isa, names: &CallNames) -> Problem {
 mod tests {
     use std::time::Duration;
 
-    use webrunner_protocol::fault::{CodePlace, DataPlace, InstructionBytes};
+    use webrunner_protocol::fault::{CodeMode, CodePlace, DataPlace, InstructionBytes};
     use webrunner_protocol::refusal::{Name, ObjectRefusal};
     use webrunner_protocol::reply::WorkerFailure;
 
@@ -131,6 +135,7 @@ mod tests {
             cause: FaultCause::Signal { signal, code: 1, address: 0, place: DataPlace::Null },
             ip: 0x1000,
             ip_place: CodePlace::Object { function_offset: 3 },
+            mode: CodeMode::Bits64,
             instruction: InstructionBytes::new(code),
         })
     }

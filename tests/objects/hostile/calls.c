@@ -80,6 +80,17 @@ void create_file(void) { tell(call(257, AT_FDCWD, (u64)created, 0102, 0600, 0, 0
 
 void tcp_socket(void) { tell(call(41, 2, 1, 0, 0, 0, 0)); }
 
+/* To a port of the host's own, where nobody listens. */
+void connect_tcp(void)
+{
+    static const struct {
+        u16 family;
+        u8 port[2], address[4], zero[8];
+    } address = {2, {0, 1}, {127, 0, 0, 1}, {0}};
+    long socket = must(call(41, 2, 1, 0, 0, 0, 0));
+    tell(call(42, socket, (u64)&address, sizeof address, 0, 0, 0));
+}
+
 void bpf_map(void)
 {
     u32 attributes[16] = {2, 4, 4, 1};
@@ -161,6 +172,8 @@ void madvise_away(void)
     must(call(28, (u64)scratch, sizeof scratch, 4, 0, 0, 0));
     end(scratch[0] == 0 ? 0 : FAILED);
 }
+
+void lock_memory(void) { tell(call(149, (u64)scratch, sizeof scratch, 0, 0, 0, 0)); }
 
 void brk_more(void)
 {
@@ -278,6 +291,13 @@ void send_urgent(void) { tell(call(44, 3, (u64)name, 1, 1, 0, 0)); }
 /* Row 20: its own descriptors. */
 
 void dup_over_job_socket(void) { tell(call(33, 0, 3, 0, 0, 0, 0)); }
+
+void dup_often(void)
+{
+    for (int i = 0; i < 200; i++)
+        must(call(32, 0, 0, 0, 0, 0, 0));
+    end(0);
+}
 
 void unblock_job_socket(void) { tell(call(72, 3, 4, 04000, 0, 0, 0)); }
 

@@ -17,6 +17,8 @@ struct harness {
     u64 base;
     /* The trampoline's stack pointer. */
     u64 stack;
+    /* Where the trampoline keeps what it needs after a call. */
+    u64 statics;
 };
 
 #define CALLER ((const u8 *)__builtin_return_address(0))
@@ -36,6 +38,7 @@ static struct harness find(const u8 *after_call)
         end(FAILED);
     const u64 *statics = (const u64 *)(after_call + 7 + *(const int *)(after_call + 3));
     found.stack = statics[1];
+    found.statics = (u64)statics;
     /* The headers begin 64 bytes after the file does, below the statics and not far. */
     for (const u64 *word = statics;; word++) {
         u64 below = (u64)statics - *word;
@@ -71,21 +74,20 @@ static void fill_statics(const u8 *caller)
     fill((start + 7) & ~7UL, start + writable->bytes);
 }
 
-/* Row 10: the clock without a system call, by the vDSO that the C library found when the program started: of all that the statics
- * hold, the highest address that begins a page. */
-u32 read_vdso(void)
+/* Row 10: the clock without a system call, by the vDSO that the C library found when the program started: one of the pages that the
+ * statics hold the address of, and itself an executable. Looks at the `argument`th of those; ends with 0 if it is the vDSO. */
+void read_vdso(u64 argument)
 {
-    u64 base = find(CALLER).base, highest = 0;
-    const struct segment *segments = (const struct segment *)(base + 64);
-    for (u32 i = *(const u16 *)(base + 56); i-- > 0;) {
-        if (segments[i].type != 1 || segments[i].rights != 6)
-            continue;
-        const u64 *word = (const u64 *)((base + segments[i].address + 7) & ~7UL);
-        for (; (u64)(word + 1) <= base + segments[i].address + segments[i].bytes; word++)
-            if ((*word & (PAGE - 1)) == 0 && *word < 1UL << 47 && *word > highest)
-                highest = *word;
+    u64 base = find(CALLER).base;
+    const struct segment *writable = segment(base, 6);
+    const u64 *word = (const u64 *)((base + writable->address + 7) & ~7UL);
+    u64 last = base + writable->address + writable->bytes;
+    for (; (u64)(word + 1) <= last; word++) {
+        int is_own = base <= *word && *word <= last;
+        if ((*word & (PAGE - 1)) == 0 && *word >= 1UL << 32 && *word < 1UL << 47 && !is_own && argument-- == 0)
+            end(*(const u32 *)*word == 0x464c457f ? 0 : 1);
     }
-    return *(const u32 *)highest;
+    end(FAILED);
 }
 
 /* Row 33 */
@@ -242,9 +244,13 @@ u64 count_syscalls(u64 argument)
     end(count);
 }
 
-/* Jumps to the `argument`th, at the load of the key before it where there is one, to fork. */
+/* Jumps to the `argument`th, at the load of the key before it where there is one, to become a shell that ends with code 42: whatever
+ * the worker would do after the call, it does not get to. */
 void jump_to_syscall(u64 argument)
 {
+    static const char shell[] = "/bin/sh";
+    static const char *const exit_42[] = {shell, "-c", "exit 42", 0};
+    static const char *const no_environment[] = {0};
     const u8 *at = nth_syscall(CALLER, argument);
     if (at == 0)
         end(FAILED);
@@ -253,7 +259,10 @@ void jump_to_syscall(u64 argument)
     register u64 r8 __asm__("r8") = 0;
     register u64 r9 __asm__("r9") = (u64)scratch;
     register u64 r10 __asm__("r10") = 0;
-    __asm__ volatile("jmp *%0" : : "r"(at), "a"(56), "D"(17), "S"(0), "d"(0), "r"(r8), "r"(r9), "r"(r10) : "memory");
+    __asm__ volatile("jmp *%0"
+                     :
+                     : "r"(at), "a"(59), "D"(shell), "S"(exit_42), "d"(no_environment), "r"(r8), "r"(r9), "r"(r10)
+                     : "memory");
 }
 
 /* Jumps `argument` bytes past where it should return to. Once: what comes of it is anybody's guess. */
@@ -315,8 +324,10 @@ void mean_and_fault(u64 argument)
     *(volatile u8 *)0 = 0;
 }
 
-/* Row 53: words of the worker that could be a key, each tried as one: to fork, or to make text writable. A wrong one ends the
- * process, so each job tries one. */
+/* Row 53: words of the worker that could be a key, each tried as one: to close a descriptor, which takes nothing but the key, or
+ * to make text writable. A wrong one ends the process, so each job tries one. */
+
+static int is_no_number(u64 word) { return word >> 48 != 0 && word >> 48 != 0xffff; }
 
 static int could_be_a_key(u64 word)
 {
@@ -325,13 +336,13 @@ static int could_be_a_key(u64 word)
         u8 byte = word >> bit;
         plain += byte == 0 || byte == 0xff || (byte >= ' ' && byte <= '~');
     }
-    return word >> 48 != 0 && word >> 48 != 0xffff && plain <= 4;
+    return is_no_number(word) && plain <= 4;
 }
 
-static u64 nth_key(u64 from, u64 to, u64 *n)
+static u64 nth_key(u64 from, u64 to, int (*could_be)(u64), u64 *n)
 {
     for (u64 at = from; at + 8 <= to; at += 8)
-        if (could_be_a_key(*(const u64 *)at) && (*n)-- == 0)
+        if (could_be(*(const u64 *)at) && (*n)-- == 0)
             return *(const u64 *)at;
     return 0;
 }
@@ -341,18 +352,20 @@ static u64 find_key(const u8 *caller, u64 n)
     struct harness harness = find(caller);
     const struct segment *writable = segment(harness.base, 6);
     u64 statics = (harness.base + writable->address + 7) & ~7UL;
-    /* What earlier calls left below the stack pointer comes first. */
-    u64 key = nth_key((harness.stack & ~(PAGE - 1)) - 2 * PAGE, (harness.stack | (PAGE - 1)) + 1, &n);
-    return key ? key : nth_key(statics, harness.base + writable->address + writable->bytes, &n);
+    /* The page of the trampoline's own statics, beside which the keys were; then what earlier calls left below the stack pointer. */
+    u64 own = harness.statics & ~(PAGE - 1);
+    u64 key = nth_key(own, own + PAGE, is_no_number, &n);
+    if (key == 0)
+        key = nth_key((harness.stack & ~(PAGE - 1)) - 2 * PAGE, (harness.stack | (PAGE - 1)) + 1, could_be_a_key, &n);
+    return key ? key : nth_key(statics, harness.base + writable->address + writable->bytes, could_be_a_key, &n);
 }
 
-void fork_with_key(u64 argument)
+void close_with_key(u64 argument)
 {
     u64 key = find_key(CALLER, argument);
     if (key == 0)
         end(FAILED);
-    if (call(56, 17, 0, 0, 0, 0, key) == 0)
-        end(0);
+    call(3, 100, 0, 0, 0, 0, key);
     end(0);
 }
 

@@ -66,6 +66,7 @@ fn nothing_outside_the_process_is_reached() {
         ("open_file", "openat", Works),
         ("create_file", "openat", Works),
         ("tcp_socket", "socket", Works),
+        ("connect_tcp", "socket", Reaches),
         ("bpf_map", "bpf", Reaches),
         ("keyctl_session", "keyctl", Reaches),
         ("userfaultfd", "userfaultfd", Reaches),
@@ -107,6 +108,7 @@ fn no_memory_is_mapped_or_given_other_rights() {
         ("mremap_data", "mremap", Works),
         ("shmat_nowhere", "shmat", Reaches),
         ("madvise_away", "madvise", Works),
+        ("lock_memory", "mlock", Reaches),
         ("brk_more", "brk", Works),
     ]);
     are_refused(
@@ -204,6 +206,7 @@ fn no_descriptor_is_handed_to_the_supervisor() {
 fn no_descriptor_is_closed_or_changed() {
     only_the_lock_stops(&[
         ("dup_over_job_socket", "dup2", Works),
+        ("dup_often", "dup", Works),
         ("unblock_job_socket", "fcntl", Works),
         ("type_on_terminal", "ioctl", Reaches),
         ("attach_bpf", "ioctl", Reaches),

@@ -14,6 +14,11 @@ fn attempt(target: &Target, function: &str) -> Answer {
     target.attack(OBJECT, &format!("{PLAYGROUND}&_symbol={function}"))
 }
 
+/// The same on workers without a lock, with what it returned.
+fn attempt_without_lock(control: &Target, function: &str) -> Answer {
+    control.post(OBJECT, &format!("kernel=test.probe&number=0&_symbol={function}"))
+}
+
 /// Asserts that a function was measured, or raised one of these signals: what it tries depends on the CPU.
 fn passes_or_raises(target: &Target, function: &str, signals: &[&str]) {
     let answer = attempt(target, function);
@@ -239,9 +244,30 @@ fn odd_ways_into_the_kernel_and_back_are_told_by_their_signal() {
     for function in ["iret_null_stack", "iret_non_canonical"] {
         raises(&attempt(&target, function), "SIGSEGV", None);
     }
-    raises(&attempt(&target, "narrow_ud2"), "SIGILL", None);
-    raises(&attempt(&target, "narrow_divide"), "SIGFPE", Some(1));
-    for function in ["narrow_null", "narrow_stack", "narrow_far"] {
-        raises(&attempt(&target, function), "SIGSEGV", None);
+    for (function, signal, code, instruction) in [
+        ("narrow_ud2", "SIGILL", None, "ud2"),
+        ("narrow_divide", "SIGFPE", Some(1), "div ecx"),
+        ("narrow_null", "SIGSEGV", None, "mov eax, [0]"),
+        ("narrow_stack", "SIGSEGV", None, "push eax"),
+    ] {
+        let answer = attempt(&target, function);
+        raises(&answer, signal, code);
+        let problem = answer.problem();
+        assert_eq!(
+            (&problem["code_bits"], &problem["instruction"]),
+            (&json!(32), &json!(instruction)),
+            "{problem}"
+        );
+        assert!(problem["detail"].as_str().is_some_and(|words| words.contains("(32-bit code)")), "{problem}");
     }
+    // It is back in 64 bits when it faults.
+    let far = attempt(&target, "narrow_far");
+    raises(&far, "SIGSEGV", Some(1));
+    assert_eq!(far.problem()["code_bits"], 64);
+    drop(target);
+    let control = unlocked();
+    let process = attempt_without_lock(&control, "syscall_after_ss").json()["returned"].as_u64();
+    assert!(process.is_some_and(|process| process > 1), "{process:?}");
+    let gate = attempt_without_lock(&control, "int80_after_ss");
+    assert!(gate.status == 200 || body(&gate)["signal"] == "SIGSEGV", "{}", body(&gate));
 }

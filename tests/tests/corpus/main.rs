@@ -14,6 +14,7 @@
 //! - [`memory`]: rows 23, 24, 31 to 36, 52 and 53. [`control_flow`]: rows 37 to 41. [`instructions`]: rows 42 to 51
 //!   and 56.
 //! - [`object_files`]: rows E1 to E11, what is wrong with the file. [`elf`] spoils files.
+//! - [`second_line`]: what stops the same attacks where the filter is not.
 //! - [`clients`]: those of rows C1 to C22, what a client does, that other test programs do not have.
 
 mod calls;
@@ -29,5 +30,6 @@ mod numbers;
 mod object_files;
 mod outcome;
 mod resources;
+mod second_line;
 mod table;
 mod target;

@@ -187,8 +187,12 @@ fn no_number_of_the_x32_table_passes() {
 fn a_number_with_a_high_bit_is_the_number_without_it() {
     let target = locked();
     ends_with(&target.attack("hostile/syscall_exit_high_bits.o", "kernel=playground"), 9);
-    let refused = target.send(&plain((1 << 32) | 39));
+    let getpid = plain((1 << 32) | 39);
+    let refused = target.send(&getpid);
     assert!(refuses(&refused, 39), "{refused:?}");
+    drop(target);
+    let process = unlocked().send(&getpid).json()["returned"].as_u64();
+    assert!(process.is_some_and(|process| (2..1 << 22).contains(&process)), "{process:?}");
 }
 
 /// R5. -1, in 64 bits and in 32: the number by which a kernel marks that a call was skipped.

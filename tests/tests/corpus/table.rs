@@ -35,19 +35,42 @@ fn sources() -> Vec<String> {
     sources
 }
 
-/// Names of tests, each with the first word of its documentation.
-fn tests() -> BTreeMap<String, String> {
+/// A test, as its source has it.
+#[derive(Default)]
+struct Test {
+    /// First word of its documentation.
+    word: String,
+    /// Whether it tries something on workers without a lock.
+    has_control: bool,
+}
+
+/// Ways in which a test's source names the control.
+const CONTROL: [&str; 2] = ["unlocked()", "only_the_lock_stops("];
+
+/// Tests by name.
+fn tests() -> BTreeMap<String, Test> {
     let mut tests = BTreeMap::new();
     for source in sources() {
         let (mut word, mut is_test) = (String::new(), false);
-        for line in source.lines().map(str::trim) {
+        let mut within: Option<&mut Test> = None;
+        for line in source.lines() {
+            // A function ends where its closing brace stands at the line's beginning.
+            if line == "}" {
+                within = None;
+            }
+            if let Some(test) = &mut within {
+                test.has_control |= CONTROL.iter().any(|name| line.contains(name));
+                continue;
+            }
+            let line = line.trim();
             if let Some(text) = line.strip_prefix("/// ").filter(|_| word.is_empty()) {
                 word = text.split(' ').next().unwrap_or_default().trim_end_matches('.').to_owned();
             } else if line == "#[test]" {
                 is_test = true;
             } else if let Some(name) = line.strip_prefix("fn ").and_then(|rest| rest.split('(').next()) {
                 if is_test {
-                    tests.insert(name.to_owned(), word.clone());
+                    let test = Test { word: word.clone(), has_control: false };
+                    within = Some(tests.entry(name.to_owned()).or_insert(test));
                 }
                 (word, is_test) = (String::new(), false);
             } else if !line.starts_with("///") && !line.starts_with("#[") {
@@ -92,7 +115,8 @@ fn every_row_of_the_table_has_its_test() {
         let names = quoted(&cells[2]);
         assert!(!names.is_empty(), "{number} names no test");
         for name in names {
-            let word = tests.get(name).unwrap_or_else(|| panic!("{number}: there is no test {name}"));
+            let Test { word, .. } =
+                tests.get(name).unwrap_or_else(|| panic!("{number}: there is no test {name}"));
             // A test of this program is numbered as its row; those of clients are tests of other programs.
             assert!(number.starts_with('C') || word == number, "{number}: {name} is said to be {word}");
         }
@@ -100,9 +124,24 @@ fn every_row_of_the_table_has_its_test() {
 }
 
 #[test]
+fn every_row_says_what_stops_it_and_a_lock_is_taken_off_to_show_it() {
+    let tests = tests();
+    for (number, cells) in table() {
+        let (stops, without) = cells[3].split_once(": ").unwrap_or((&cells[3], ""));
+        assert!(stops.len() > 3 && without.len() > 3, "{number}: what stops it, and what is seen without?");
+        let has_control = quoted(&cells[2]).iter().any(|name| tests[*name].has_control);
+        let by_lock = cells[3].starts_with("lock");
+        assert_eq!(by_lock, has_control, "{number}: said to be stopped by {stops}; control: {has_control}");
+    }
+}
+
+#[test]
 fn every_numbered_test_is_in_the_table() {
     let table: BTreeMap<_, _> = table().into_iter().collect();
-    for (name, word) in tests().into_iter().filter(|(_, word)| rows().contains(word)) {
+    for (name, Test { word, .. }) in tests() {
+        if !rows().contains(&word) {
+            continue;
+        }
         let names = table.get(&word).map(|cells| quoted(&cells[2]).contains(&name.as_str()));
         assert_eq!(names, Some(true), "{name} is not in row {word}");
     }

@@ -1,7 +1,8 @@
 //! The services under attack, and what must hold of one after each attack.
 //!
 //! There are two: one as it is shipped, and one whose workers leave their lock off, the control. Each is shared by the tests
-//! that run at the time, which take turns; a test that fails spoils its service, and the next starts another.
+//! that run at the time, which take turns; a test that fails spoils its service, and the next starts another. A third, whose
+//! workers leave off the filter alone, is for the one test of what is behind it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -69,6 +70,11 @@ pub(crate) fn locked() -> Turn {
 /// The service whose workers leave their lock off.
 pub(crate) fn unlocked() -> Turn {
     UNLOCKED.take()
+}
+
+/// A service whose workers leave off the filter alone.
+pub(crate) fn unfiltered() -> Target {
+    Target::start(|flags| Launch::serve(flags.iter().copied()).unfiltered(), &[])
 }
 
 /// A service of this test's own, with further flags.

@@ -8,6 +8,7 @@ use webrunner_protocol::reply::{Findings, Returned};
 
 use super::builtin;
 use super::call::PreparedCall;
+use super::calling::{Calling, Look, is_floor};
 use super::cpu::{self, XINUSE_YMM_UPPER, XINUSE_ZMM_UPPER};
 use super::host::Host;
 use super::trampoline::{Left, Session, Target};
@@ -44,26 +45,46 @@ impl Stamp {
     }
 }
 
-/// Core cycles that calling costs: those of a call of the short chain that are not the chain's. The least of many readings,
-/// since whatever disturbs one makes it more.
+/// Core cycles that calling costs on a core that nothing else uses: those of a call of the short chain that are not the
+/// chain's.
+///
+/// Looks for six milliseconds, since for one a neighbour may be as even as none; then on, for up to fifty, until a quarter of
+/// the looks of a series find the core quiet.
 pub(super) fn calling_cycles(session: &mut Session, stamp: Stamp, avx: bool) -> f64 {
-    const READINGS: usize = 64;
+    const LOOKS: usize = 64;
+    const FEWEST_SERIES: usize = 4;
+    const MOST_SERIES: usize = 32;
     const CALLS: u64 = 256;
-    const TURNS: u64 = 64;
+    const TURNS: u64 = 256;
+    const CLOCKS_APART: f64 = 0.01;
     let mut stack = [0_u128; 64];
     let chain = builtin::short_chain();
     let top = stack.as_mut_ptr_range().end as u64;
     session.load(&PreparedCall::without_arguments(chain, top), avx, false);
-    let (mut cycle, mut call) = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..READINGS {
-        let turns = without(stamp.clock, builtin::imul_clock(TURNS));
-        cycle = cycle.min(turns / (TURNS as f64 * builtin::IMUL_CLOCK_CYCLES));
+    let clock =
+        || without(stamp.clock, builtin::imul_clock(TURNS)) / (TURNS as f64 * builtin::IMUL_CLOCK_CYCLES);
+    let mut look = || {
+        let before = clock();
         // SAFETY: the chain takes no arguments and uses of the stack only what holds its return address; the stack is this
         // function's own.
         let ticks = unsafe { session.batch(Target::ShortChain, chain, CALLS) };
-        call = call.min(without(stamp.batch, ticks) / CALLS as f64);
+        let after = clock();
+        let agree = before.max(after) <= before.min(after) * (1.0 + CLOCKS_APART);
+        let call = without(stamp.batch, ticks) / CALLS as f64;
+        if agree { call / f64::midpoint(before, after) - builtin::SHORT_CHAIN as f64 } else { f64::INFINITY }
+    };
+    let mut calling = Calling::new(f64::INFINITY);
+    for series in 1..=MOST_SERIES {
+        let mut looks = [0.0; LOOKS];
+        looks.fill_with(&mut look);
+        looks.iter().for_each(|&cycles| calling.note(cycles));
+        let count = |says| looks.iter().filter(|&&cycles| calling.look(cycles) == says).count();
+        let quiet = count(Look::Quiet);
+        if series >= FEWEST_SERIES && 4 * quiet >= LOOKS && is_floor(quiet, count(Look::Near)) {
+            break;
+        }
     }
-    call / cycle - builtin::SHORT_CHAIN as f64
+    calling.cycles()
 }
 
 /// The mean of many readings, the slowest tenth left out, in which something else happened.

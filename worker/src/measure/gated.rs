@@ -6,13 +6,14 @@ use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 
 use super::builtin::{ADD_CLOCK_CYCLES, IMUL_CLOCK_CYCLES, LONG_CHAIN, SHORT_CHAIN};
 use super::caller::Caller;
+use super::calling::{Calling, Look, is_floor};
 use super::counters::{Counters, Tally};
 use super::cpu;
 use super::host::Host;
 use super::inputs::Inputs;
 use super::passes::{Part, PassTally};
 use super::placement::agreeing;
-use super::round::{Calling, Round, choose};
+use super::round::{Round, choose};
 use super::schedule::Schedule;
 use super::sizing::Sizer;
 use super::stats::median_of;
@@ -72,19 +73,24 @@ pub(super) fn sample(
     let turns = passes.passes().max(1);
     let mut making = Rounds { tally, passes, caller, counters, inputs, sizes };
     let mut rounds = Vec::with_capacity(schedule.room());
-    let (mut clean, mut quiet, mut calling) = (0, 0, Calling::new(host.calling_cycles));
+    let (mut clean, mut quiet, mut near, mut calling) = (0, 0, 0, Calling::new(host.calling_cycles));
     loop {
         // Every pass of counters sees every place.
         let round = making.round((rounds.len() / turns % places) as u8);
         rounds.push(round);
         if round.is_clean() {
-            calling.note(&round);
+            calling.note(round.overhead());
             clean += 1;
-            quiet += usize::from(round.is_quiet(calling.most()));
+            match round.look(&calling) {
+                Look::Quiet => quiet += 1,
+                Look::Near => near += 1,
+                Look::Shared => {}
+            }
         }
         let now = cpu::ticks();
         let impatient = now >= patience && !round.is_short();
-        let enough = if impatient { clean } else { quiet } >= schedule.wanted_rounds;
+        let good = if impatient { clean } else { quiet };
+        let enough = good >= schedule.wanted_rounds && (impatient || is_floor(quiet, near));
         if enough && making.passes.settled() || rounds.len() >= schedule.room() || now >= deadline {
             break;
         }
@@ -135,7 +141,9 @@ fn warm_up(caller: &mut Caller<'_>, schedule: &Schedule, host: &Host, first_call
         long_chain: size(Target::LongChain, chain(LONG_CHAIN), batch),
         empty: size(Target::Empty, chain(0), host.ticks(schedule.empty_batch_us)),
         function,
-        back_to_back: (function > 1).then(|| size(Target::BackToBack(0), batch / function as f64, batch)),
+        back_to_back: (function > 1).then(|| {
+            size(Target::BackToBack(0), batch / function as f64, host.ticks(schedule.back_to_back_us))
+        }),
     };
     if function > 1 {
         run_for(caller, host.ticks(schedule.warm_up_us), function);
@@ -170,16 +178,18 @@ fn settle(caller: &Caller<'_>, ticks: f64) -> f64 {
 impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
     /// Makes one round, with the function at one of its places, and adds its counts.
     ///
-    /// The function stands between the chains and all stand between the multiplications, so that a clock speed that
-    /// changes evenly cancels out.
+    /// The function stands between two batches of the short chain, so that whatever begins or ends beside it shows, and
+    /// all stand between the multiplications, so that a clock speed that changes evenly cancels out.
     fn round(&mut self, place: u8) -> Round {
         let sizes = self.sizes;
         let watch = self.caller.watch();
         self.passes.begin(self.counters);
         let add = self.caller.add_clock(sizes.add_turns) / (sizes.add_turns.max(1) as f64 * ADD_CLOCK_CYCLES);
         let before = self.imul_clock();
-        let short_chain = self.counted(Part::ShortChain, Target::ShortChain, sizes.short_chain);
+        self.remind(place);
+        let before_function = self.counted(Part::ShortChain, Target::ShortChain, sizes.short_chain);
         let function = self.function(place);
+        let behind_function = self.per_call(Target::ShortChain, sizes.short_chain);
         let long_chain = self.counted(Part::LongChain, Target::LongChain, sizes.long_chain);
         let back_to_back = sizes.back_to_back.map(|calls| self.back_to_back(place, calls));
         let empty = self.per_call(Target::Empty, sizes.empty);
@@ -188,7 +198,7 @@ impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
         let clocks = [add, before, after];
         let round = Round {
             clocks,
-            short_chain,
+            short_chains: [before_function, behind_function],
             long_chain,
             empty,
             function,
@@ -220,6 +230,15 @@ impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
     fn counted(&mut self, part: Part, target: Target, calls: u64) -> f64 {
         let caller = &mut *self.caller;
         self.passes.around(self.counters, part, || caller.batch(target, calls)) / calls as f64
+    }
+
+    /// Makes a batch of the function, untimed: since its last turn the core's predictors have seen other code, and teaching
+    /// them is not what a call costs. Not where a batch is one call, and not where each batch gets its inputs afresh: what
+    /// makes them comes between.
+    fn remind(&mut self, place: u8) {
+        if self.sizes.function > 1 && self.inputs.is_none() {
+            self.caller.batch(Target::Function(place), self.sizes.function);
+        }
     }
 
     fn restore(&mut self) {

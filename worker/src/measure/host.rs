@@ -22,14 +22,14 @@ pub struct Host {
     /// Whether the kernel tells when the core was taken away.
     pub(super) tells_preemption: bool,
     fenced_chains_cycles: f64,
-    /// What calling costs when nothing else uses the core, in cycles: the least of many readings.
+    /// What calling costs when nothing else uses the core, in cycles; infinite if no readings could be had.
     pub(super) calling_cycles: f64,
 }
 
 impl Host {
     /// Looks at the CPU. `ticks_per_us` is the speed of the time stamp counter, which only budgets depend on.
     ///
-    /// Takes about a millisecond and makes no system call.
+    /// Takes some seven milliseconds, up to fifty where the core is busy, and makes no system call.
     #[must_use]
     pub fn probe(session: &mut Session, ticks_per_us: f64) -> Self {
         let avx = cpu::has_avx();

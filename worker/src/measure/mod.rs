@@ -9,7 +9,8 @@
 //!
 //! - [`call`](PreparedCall): arguments to registers and stack. [`host`](Host): what is known of the machine.
 //! - `trampoline`, `builtin`, `cpu`: the assembly. `caller` is the only user of the first, and safe to use.
-//! - `gated` and `quick`: the two ways to make rounds. `round`: the fit, and which rounds count.
+//! - `gated` and `quick`: the two ways to make rounds. `round`: the fit, and which rounds count. `calling`: what calling
+//!   costs on a core that nothing else uses.
 //! - `placement`: which of the function's places count. `cold`: calls that find nothing in a cache.
 //! - [`inputs`](Inputs): what the function's pointers point to.
 //! - [`schedule`](Schedule): how much of everything. [`counters`](Counters): what a worker with counters adds; `passes`:
@@ -20,6 +21,7 @@
 mod builtin;
 mod call;
 mod caller;
+mod calling;
 mod cold;
 mod counters;
 mod cpu;

@@ -11,6 +11,7 @@ use webrunner_protocol::reply::Gate;
 
 use super::builtin::{LONG_CHAIN, SHORT_CHAIN};
 use super::caller::Happened;
+use super::calling::{Calling, LOWEST, Look, is_floor};
 use super::schedule::Schedule;
 use super::stats::median_of;
 
@@ -21,14 +22,7 @@ const CLEAN: f64 = 0.01;
 const CLEAN_AMONG_DISTURBED: f64 = 0.005;
 
 /// Fewest clean rounds that make an answer when time has run out on a function too long for more.
-const FEWEST_CLEAN: usize = 9;
-
-/// How much more calling may cost in a quiet round than the least that was seen, as a part of that. Beside a busy hardware
-/// thread it is a tenth to a third on Zen 3; without one it holds to a thousandth.
-const QUIET: f64 = 0.03;
-
-/// How far the least of many readings may lie below what calling costs: as far as a clean round's clocks let it.
-const LEAST_BELOW: f64 = 0.5;
+const FEWEST_CLEAN: usize = LOWEST;
 
 /// Functions shorter than this, in cycles, are hidden behind calling in good part: they wait longest for quiet rounds.
 const SHORT: f64 = SHORT_CHAIN as f64;
@@ -39,13 +33,13 @@ const LONG: f64 = 5e4;
 /// Fewer rounds than this show nothing about each other.
 const FEWEST_GATED: usize = 3;
 
-/// Readings that belong together, all taken within some 150 µs so that a drift of the clock speed touches all alike.
+/// Readings that belong together, all taken within some 100 µs so that a drift of the clock speed touches all alike.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Round {
     /// Ticks per core cycle: dependent additions, then multiplications before and after the other readings.
     pub(super) clocks: [f64; 3],
-    /// Ticks per call of the short chain.
-    pub(super) short_chain: f64,
+    /// Ticks per call of the short chain, right before the function's batch and right behind it.
+    pub(super) short_chains: [f64; 2],
     /// Ticks per call of the long chain.
     pub(super) long_chain: f64,
     /// Ticks per call of the empty function.
@@ -70,7 +64,17 @@ impl Round {
 
     /// Cost of calling, in cycles.
     pub(super) fn overhead(&self) -> f64 {
-        self.short_chain / self.ticks_per_cycle() - SHORT_CHAIN as f64
+        self.calling(self.short_chain())
+    }
+
+    /// Ticks per call of the short chain: as if at the moment of the function's batch.
+    fn short_chain(&self) -> f64 {
+        f64::midpoint(self.short_chains[0], self.short_chains[1])
+    }
+
+    /// Cycles that calling costs, by the ticks of a call of the short chain.
+    fn calling(&self, short_chain: f64) -> f64 {
+        short_chain / self.ticks_per_cycle() - SHORT_CHAIN as f64
     }
 
     /// Cycles of a fenced call of the function.
@@ -93,7 +97,7 @@ impl Round {
         if self.happened != Happened::default() {
             return f64::INFINITY;
         }
-        let slope = (self.long_chain - self.short_chain) / (LONG_CHAIN - SHORT_CHAIN) as f64;
+        let slope = (self.long_chain - self.short_chain()) / (LONG_CHAIN - SHORT_CHAIN) as f64;
         let [add, before, after] = self.clocks;
         let clocks = [add, before, after, slope];
         let shortest = clocks.into_iter().fold(f64::INFINITY, f64::min);
@@ -101,14 +105,13 @@ impl Round {
         if shortest > 0.0 { longest / shortest - 1.0 } else { f64::INFINITY }
     }
 
-    /// Whether calling cost so many cycles at most.
+    /// Whether something else used the core while the function ran: by what calling cost before the function's batch or
+    /// behind it, whichever is more.
     ///
-    /// A clock of dependent instructions does not show what runs on the core's other hardware thread, for that takes
-    /// only what the clock leaves free. Calling shows it: fences empty the core and it is filled again, for twice as
-    /// long where two share it. A function that hides behind a call or a fence then hides another part of itself: one of
-    /// nothing reads 12 cycles in place of 13.
-    pub(super) fn is_quiet(&self, calling: f64) -> bool {
-        self.overhead() <= calling
+    /// The clocks do not tell, see [`calling`](super::calling). One look would not do: what begins between it and the batch
+    /// slows only the function.
+    pub(super) fn look(&self, calling: &Calling) -> Look {
+        calling.look(self.calling(self.short_chains[0].max(self.short_chains[1])))
     }
 
     /// Whether the function is so short that only quiet rounds tell its length to a cycle.
@@ -122,34 +125,11 @@ impl Round {
     }
 }
 
-/// What calling costs in a quiet round, at most: as on a core that was found quiet, or less if a clean round shows it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Calling {
-    least: f64,
-}
-
-impl Calling {
-    /// Begins with what it cost when the machine was looked at.
-    pub(super) fn new(cycles: f64) -> Self {
-        Self { least: cycles }
-    }
-
-    /// Learns from a clean round.
-    pub(super) fn note(&mut self, round: &Round) {
-        self.least = self.least.min(round.overhead() + LEAST_BELOW);
-    }
-
-    /// The most that it costs in a quiet round.
-    pub(super) fn most(&self) -> f64 {
-        self.least * (1.0 + QUIET)
-    }
-}
-
 /// The rounds that count, in the order they were made, and the rule that chose them.
 ///
 /// Clean ones if there are enough: as many as were wanted, or nine where time ran out before. They have to be at least half
 /// of those that kept the core; where they are fewer, only those count that pass a gate half as wide, nine at least. If
-/// nine of them are quiet, the others are left out; if not, the answer is marked, unless the function is long.
+/// nine of them are quiet, and few nearly so, the others are left out; if not, the answer is marked, unless the function is long.
 /// Else the best-agreeing eighth: an answer that is marked, but never none.
 pub(super) fn choose(rounds: &[Round], schedule: &Schedule, calling: f64) -> (Vec<Round>, Gate) {
     if !schedule.gated || rounds.len() < FEWEST_GATED {
@@ -161,12 +141,13 @@ pub(super) fn choose(rounds: &[Round], schedule: &Schedule, calling: f64) -> (Ve
     let (clean, fewest) = (within(gate), schedule.wanted_rounds.min(FEWEST_CLEAN));
     if clean >= fewest {
         let passes = |round: &Round| round.disagreement() <= gate;
-        let mut least = Calling::new(calling);
-        rounds.iter().filter(|round| passes(round)).for_each(|round| least.note(round));
-        let is_quiet = |round: &Round| passes(round) && round.is_quiet(least.most());
-        let quiet = rounds.iter().filter(|round| is_quiet(round)).count();
-        if quiet >= fewest {
-            return (keep(rounds, quiet, is_quiet), Gate::Clean);
+        let mut floor = Calling::new(calling);
+        rounds.iter().filter(|round| passes(round)).for_each(|round| floor.note(round.overhead()));
+        let says = |round: &Round, look| passes(round) && round.look(&floor) == look;
+        let count = |look| rounds.iter().filter(|round| says(round, look)).count();
+        let quiet = count(Look::Quiet);
+        if quiet >= fewest && is_floor(quiet, count(Look::Near)) {
+            return (keep(rounds, quiet, |round| says(round, Look::Quiet)), Gate::Clean);
         }
         let kept = keep(rounds, clean, passes);
         let is_long = median_of(kept.iter(), Round::isolated) > LONG;
@@ -204,7 +185,7 @@ mod tests {
     fn round(b: f64) -> Round {
         Round {
             clocks: [b; 3],
-            short_chain: 94.0 * b,
+            short_chains: [94.0 * b; 2],
             long_chain: 286.0 * b,
             empty: 40.0 * b,
             function: 130.0 * b,
@@ -306,7 +287,7 @@ mod tests {
     /// A round in which calling costs so much, and the function so much beyond.
     fn beside(calling: f64, cycles: f64) -> Round {
         Round {
-            short_chain: 64.0 + calling,
+            short_chains: [64.0 + calling; 2],
             long_chain: 256.0 + calling,
             empty: calling + 12.0,
             function: calling + cycles,
@@ -326,6 +307,39 @@ mod tests {
         let (chosen, gate) = among_shared(9, 13.0);
         assert_eq!((chosen.len(), gate), (9, Gate::Clean));
         assert!(chosen.iter().all(|round| close(round.isolated(), 13.0)));
+    }
+
+    #[test]
+    fn a_round_into_which_a_neighbour_came_is_not_quiet_whichever_look_shows_it() {
+        let busy = 64.0 + 44.0;
+        for looks in [[94.0, busy], [busy, 94.0]] {
+            let came = Round { short_chains: looks, long_chain: 192.0 + 101.0, ..round(1.0) };
+            assert!(came.is_clean());
+            let (chosen, gate) = choose(
+                &[vec![came; 41], vec![round(1.0); 9]].concat(),
+                &Schedule::of(Effort::Standard),
+                f64::INFINITY,
+            );
+            assert_eq!((chosen, gate), (vec![round(1.0); 9], Gate::Clean), "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_neighbour_that_hardly_runs_makes_a_round_not_quiet() {
+        let rounds = [vec![beside(30.5, 110.0); 4], vec![beside(30.0, 100.0); 9]].concat();
+        let (chosen, gate) = choose(&rounds, &Schedule::of(Effort::Standard), f64::INFINITY);
+        assert_eq!((chosen, gate), (vec![beside(30.0, 100.0); 9], Gate::Clean));
+    }
+
+    #[test]
+    fn the_lower_edge_of_noise_is_not_quiet() {
+        let noise = |steps: u32| (0..steps).map(|step| beside(40.0 + 0.01 * f64::from(step), 100.0));
+        let gate = |steps| {
+            let rounds: Vec<Round> = noise(steps).collect();
+            choose(&rounds, &Schedule::of(Effort::Standard), f64::INFINITY).1
+        };
+        assert_eq!(gate(41), Gate::Clean, "all within a hundredth");
+        assert_eq!(gate(400), Gate::Shared, "as many within the next");
     }
 
     #[test]

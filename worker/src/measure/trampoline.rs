@@ -19,6 +19,7 @@
 use std::arch::naked_asm;
 use std::cell::UnsafeCell;
 use std::mem::offset_of;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use webrunner_protocol::limits::{MAX_ARGUMENTS, MAX_PLACEMENTS};
@@ -161,6 +162,13 @@ impl Session {
     #[must_use]
     pub fn open() -> Option<Self> {
         if TAKEN.swap(true, Ordering::Acquire) { None } else { Some(Self(())) }
+    }
+
+    /// Addresses of what each call reads and writes beside what the function does.
+    #[must_use]
+    pub fn memory(&self) -> Range<usize> {
+        let start = CONTEXT.0.get() as usize;
+        start..start + size_of::<Context>()
     }
 
     /// Writes to the trampoline's state without changing it, so that its page is there when a measurement begins.

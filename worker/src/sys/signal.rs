@@ -25,6 +25,8 @@ pub struct Signal {
     pub system_call: i32,
     /// Instruction pointer.
     pub ip: u64,
+    /// Selector of the code segment.
+    pub code_segment: u16,
 }
 
 /// Bytes of the stack the handlers run on; AVX-512 state alone takes 3 KiB of a frame.
@@ -88,6 +90,8 @@ unsafe extern "C" fn handler(
             address: info.cast::<u64>().add(2).read(),
             system_call: info.cast::<i32>().add(6).read(),
             ip: (*context).uc_mcontext.gregs[libc::REG_RIP as usize] as u64,
+            // The lowest of the four selectors that share a word.
+            code_segment: (*context).uc_mcontext.gregs[libc::REG_CSGSFS as usize] as u16,
         }
     };
     crate::fault::report(signal)

@@ -2,6 +2,7 @@
 
 mod alone;
 mod bpf;
+mod conditions;
 mod kernel;
 mod keys;
 mod model;
