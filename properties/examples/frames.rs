@@ -33,7 +33,7 @@ const JOBS: [(&str, &str, &str); 6] = [
     ("quick", "tests/objects/good/sdot_gas.o", "&_effort=quick"),
     ("refused", "tests/objects/bad/undefined.o", ""),
     ("no_entry", "tests/objects/good/several_functions_gcc_O2_pic.o", ""),
-    ("fault", "tests/objects/hostile/ud2.o", "&_symbol=ud2"),
+    ("fault", "tests/objects/hostile/ud2.o", ""),
     ("system_call", "tests/objects/hostile/syscall_socket.o", ""),
 ];
 

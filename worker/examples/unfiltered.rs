@@ -7,7 +7,7 @@ use webrunner_worker::heap::Bump;
 use webrunner_worker::lockdown::Lock;
 
 #[global_allocator]
-static HEAP: Bump = Bump::new();
+static HEAP: Bump = Bump;
 
 fn main() {
     webrunner_worker::zygote::main(&HEAP, Lock::Unfiltered)
