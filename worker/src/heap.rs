@@ -6,7 +6,7 @@
 //!
 //! What the zygote builds lies in an array of its own, on huge pages where the kernel has some: a fork copies one entry for
 //! each instead of one for every page, and no worker writes there. Workers begin an array of theirs, near whatever else
-//! they write ([`space`](crate::space)).
+//! they write ([`space`]).
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr;
