@@ -62,7 +62,7 @@ fn a_thousand_crashes_are_all_answered() {
     const CLIENTS: usize = 8;
     const CRASHES: usize = 125;
     let target = locked();
-    let log = target.service().log();
+    let log = target.service().log_of_start();
     let crash = jobs::request("hostile/null_read.o", &format!("{PLAYGROUND}&_effort=quick")).bytes();
     let answers = target.unharmed_by(|| {
         let client = || {
