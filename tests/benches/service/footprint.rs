@@ -1,6 +1,8 @@
 //! What the service holds: memory, descriptors, and what it leaves in the kernel.
 #![forbid(unsafe_code)]
 
+use webrunner_tests::processes;
+
 use crate::procfs;
 use crate::quantiles::Quantiles;
 use crate::service::Service;
@@ -33,7 +35,7 @@ impl Footprint {
             supervisor_descriptors: procfs::descriptors(supervisor),
             zygote_descriptors: zygotes.iter().filter_map(|&pid| procfs::descriptors(pid)).sum(),
             workers: workers.len(),
-            bpf_programs: procfs::bpf_programs(),
+            bpf_programs: processes::bpf_programs(),
         }
     }
 }

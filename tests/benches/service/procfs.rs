@@ -121,11 +121,6 @@ pub(crate) fn machine_busy() -> Duration {
     TICK * busy.map(|(_, ticks)| ticks).sum::<u32>()
 }
 
-/// Memory mappings that hold BPF programs; `None` for whoever may not know.
-pub(crate) fn bpf_programs() -> Option<usize> {
-    Some(read("/proc/vmallocinfo")?.lines().filter(|line| line.contains("bpf_prog_alloc")).count())
-}
-
 /// CPU, cores, kernel: what to name beside any figure.
 pub(crate) fn machine() -> String {
     let model = line("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown CPU".into());

@@ -7,7 +7,6 @@
 mod acts;
 mod report;
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -129,12 +128,6 @@ fn processes(service: &Service) -> usize {
 fn memory_kib(service: &Service) -> u64 {
     let resident = Process::find(service.id()).and_then(|process| process.status("VmRSS"));
     resident.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or_default()
-}
-
-/// Seccomp filters and other BPF programs of this whole machine; only root is told.
-fn programs() -> Option<u64> {
-    let info = fs::read_to_string("/proc/vmallocinfo").ok()?;
-    Some(info.lines().filter(|line| line.contains("bpf_prog_alloc")).count() as u64)
 }
 
 /// How many zygotes there have been.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Tally, memory_kib, processes, programs, zygotes};
+use super::{Tally, memory_kib, processes, zygotes};
+use crate::processes::bpf_programs;
 use crate::service::Service;
 
 /// Longest that what is left may take to go: connections that nobody closed are given up after seconds.
@@ -18,7 +19,7 @@ const MEMORY_SLACK_KIB: u64 = 16 << 10;
 pub struct Before {
     descriptors: usize,
     processes: usize,
-    programs: Option<u64>,
+    programs: Option<usize>,
     memory_kib: u64,
     zygotes: u64,
 }
@@ -32,7 +33,7 @@ impl Before {
         Self {
             descriptors,
             processes: processes(service),
-            programs: programs(),
+            programs: bpf_programs(),
             memory_kib: memory_kib(service),
             zygotes: zygotes(service),
         }
@@ -96,7 +97,7 @@ fn leaks(before: &Before, after: &Before) -> Vec<String> {
     // Others on this machine have programs too, which come and go. A zygote that left its own behind would show.
     let started = after.zygotes - before.zygotes;
     if let (Some(then), Some(now)) = (before.programs, after.programs)
-        && now > then + started / 2 + OTHERS
+        && now > then + started as usize / 2 + OTHERS
     {
         leaks.push(format!("{now} BPF programs, {then} before and {started} zygotes since"));
     }
@@ -104,7 +105,7 @@ fn leaks(before: &Before, after: &Before) -> Vec<String> {
 }
 
 /// Programs that others may have made meanwhile.
-const OTHERS: u64 = 8;
+const OTHERS: usize = 8;
 
 /// Looks until the same is seen for a while, or patience ends.
 fn until_constant(mut look: impl FnMut() -> usize) -> usize {
@@ -136,7 +137,7 @@ impl fmt::Display for Report {
         row(f, "processes", before.processes as u64, after.processes as u64)?;
         row(f, "memory, KiB", before.memory_kib, after.memory_kib)?;
         match (before.programs, after.programs) {
-            (Some(then), Some(now)) => row(f, "BPF programs", then, now),
+            (Some(then), Some(now)) => row(f, "BPF programs", then as u64, now as u64),
             _ => writeln!(f, "BPF programs    not known: only root is told"),
         }
     }
