@@ -89,7 +89,7 @@ impl Launch {
 
     fn with_worker_for_tests(mut self, worker: &Path) -> Self {
         let worker = worker.to_string_lossy().into_owned();
-        self.words.extend(["--isolation".into(), "unlocked".into(), "--worker".into(), worker]);
+        self.words.extend(["--require-isolation".into(), "unlocked".into(), "--worker".into(), worker]);
         self
     }
 

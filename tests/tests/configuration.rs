@@ -42,11 +42,11 @@ fn flags_go_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn what_is_shown_is_a_file_that_sets_the_same() {
-    let (_folder, path) = file("queue-size = 5\naccess-log = 'a \"b\" c'\nisolation = \"best\"\n");
+    let (_folder, path) = file("queue-size = 5\naccess-log = 'a \"b\" c'\nrequire-isolation = \"best\"\n");
     let first = config(&path, &["--port", "80"]).run();
     let (_other, copy) = file(&first.stdout);
     let second = config(&copy, &[]).run();
-    for name in ["listen", "queue-size", "access-log", "isolation", "log-filter"] {
+    for name in ["listen", "queue-size", "access-log", "require-isolation", "log-filter"] {
         assert_eq!(shown(&first, name).0, shown(&second, name).0);
     }
     assert_eq!(shown(&second, "listen").0, "\"127.0.0.1:80\"");
@@ -100,8 +100,8 @@ fn values_that_make_no_sense_are_refused_by_where_they_stand() {
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert_eq!(ended.complaint(), format!("{}{complaint}", path.display()));
     }
-    let ended = Launch::command(["serve"]).with_variable("WEBRUNNER_ISOLATION", "some").run();
-    assert_eq!(ended.complaint(), "WEBRUNNER_ISOLATION takes full or best, got `some`");
+    let ended = Launch::command(["serve"]).with_variable("WEBRUNNER_REQUIRE_ISOLATION", "some").run();
+    assert_eq!(ended.complaint(), "WEBRUNNER_REQUIRE_ISOLATION takes full or best, got `some`");
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn a_worker_runs_on_its_core_and_no_other() {
 #[test]
 fn full_isolation_starts_with_every_layer_or_not_at_all() {
     let missing = service().get("/machine").json()["isolation_missing"].clone();
-    let launch = Launch::serve(["--isolation", "full"]);
+    let launch = Launch::serve(["--require-isolation", "full"]);
     match missing.as_array().and_then(|layers| layers.first()) {
         None => assert_eq!(launch.start().get("/machine").json()["isolation_missing"], json!([])),
         Some(layer) => {

@@ -24,7 +24,7 @@ fn flags_that_make_no_sense_are_refused() {
         (&["--deadline", "0"], "--deadline takes 1 to 3600, got 0"),
         (&["--cpu-limit", "3601"], "--cpu-limit takes 1 to 3600, got 3601"),
         (&["--queue-size", "5000"], "--queue-size takes 0 to 4096, got 5000"),
-        (&["--isolation", "some"], "--isolation takes full or best, got `some`"),
+        (&["--require-isolation", "some"], "--require-isolation takes full or best, got `some`"),
     ] {
         assert_eq!(fails(2, flags).complaint(), complaint);
     }

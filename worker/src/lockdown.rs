@@ -105,7 +105,9 @@ pub enum LockdownError {
     #[error("this worker has no lock and is for tests alone; start webrunner with its own webrunner-worker")]
     Unlocked,
     /// A real worker was asked to do without its lock.
-    #[error("this worker always locks itself; only those built for tests start with --isolation unlocked")]
+    #[error(
+        "this worker always locks itself; only those built for tests start with --require-isolation unlocked"
+    )]
     Locked,
     /// The filter could not be compiled.
     #[error(transparent)]

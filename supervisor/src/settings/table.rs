@@ -282,7 +282,7 @@ pub static ALL: &[Setting] = &[
         set: |values, text| parse::number(text, 1, 3600).map(|limit| values.cpu_limit = limit),
     },
     Setting {
-        name: "isolation",
+        name: "require-isolation",
         short: None,
         placeholder: "LEVEL",
         default: Default::Is("best"),
