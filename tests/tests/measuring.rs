@@ -268,6 +268,31 @@ fn rounds_in_which_the_core_was_taken_away_are_told() {
 }
 
 #[test]
+fn a_long_call_is_taken_by_the_time_its_process_had_itself() {
+    let service = Service::start();
+    let core = service.get("/machine").json()["cores"][0].as_u64().expect("a core") as usize;
+    // Longer than 20 ms, so that the first call is the measurement, and some turns of whoever shares the core.
+    let query = format!("{PLAYGROUND}&iterations=15000000&_effort=quick");
+    let part_measured = || {
+        let answer = service.measure("peachpy/spin_peachpy.o", &query);
+        let ticks = answer["method"]["first_call_ticks"].as_f64().expect("ticks");
+        (ticks / answer["timing"]["measure_us"].as_f64().expect("microseconds"), answer)
+    };
+    let alone = (0..5).map(|_| part_measured().0).fold(0.0, f64::max);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| hog(core, &stop));
+        let _stop = Stop(&stop);
+        let left_out = (0..20).any(|_| {
+            let (shared, answer) = part_measured();
+            let told = answer["method"]["preempted_rounds"].as_u64();
+            shared < 0.75 * alone && told.is_none_or(|rounds| rounds == 1)
+        });
+        assert!(left_out, "half of the core was another's, and the figure never lacked it");
+    });
+}
+
+#[test]
 fn a_function_of_two_speeds_is_measured_twice_and_still_in_doubt() {
     let service = Service::start();
     let answer = service.measure("good/two_speeds.o", PLAYGROUND);

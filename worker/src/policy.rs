@@ -111,6 +111,11 @@ fn open_rules() -> Vec<Rule> {
             vec![Test::Is(0, fd::JOB as u32), Test::Is(1, libc::SHUT_WR as u32)],
             "say that the reply is whole, before the kernel takes the process apart",
         ),
+        open(
+            libc::SYS_clock_gettime,
+            vec![Test::Is(0, libc::CLOCK_THREAD_CPUTIME_ID as u32)],
+            "learn how much of the time that passed the worker's own code ran",
+        ),
         open(libc::SYS_exit_group, vec![], "end"),
     ]
 }

@@ -12,7 +12,7 @@ use super::calling::{Calling, Look, is_floor};
 use super::cpu::{self, XINUSE_YMM_UPPER, XINUSE_ZMM_UPPER};
 use super::host::Host;
 use super::trampoline::{Left, Session, Target};
-use crate::sys::rseq;
+use crate::sys::{self, rseq};
 
 /// Status flags of MXCSR, which any floating-point code may set; the rest are control bits and belong to the caller.
 const MXCSR_STATUS: u32 = 0x3F;
@@ -119,6 +119,29 @@ pub(super) struct Happened {
     pub(super) moved: bool,
 }
 
+/// A batch by the time that its process had the core.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct OwnTime {
+    /// Ticks in which the process ran.
+    pub(super) ticks: f64,
+    /// Whether it did not run all the time.
+    pub(super) interrupted: bool,
+}
+
+/// What a process must have lacked of the core to count as interrupted, in microseconds, and as a part of the time that
+/// passed: a tick interrupt takes some, and the kernel's clock and the time stamp counter are matched no better.
+const LACKING_US: f64 = 10.0;
+const LACKING_PART: f64 = 1e-3;
+
+impl OwnTime {
+    /// Of a batch of `ticks`, while `passed` ticks went by and the process ran for `had`.
+    fn of(ticks: f64, passed: f64, had: f64, ticks_per_us: f64) -> Self {
+        let lacking = passed - had;
+        let interrupted = lacking > (LACKING_US * ticks_per_us).max(LACKING_PART * passed);
+        Self { ticks: if interrupted { (ticks - lacking).max(1.0) } else { ticks }, interrupted }
+    }
+}
+
 /// The trampoline, loaded with one call.
 #[derive(Debug)]
 pub(super) struct Caller<'session> {
@@ -130,6 +153,7 @@ pub(super) struct Caller<'session> {
     stamp: Stamp,
     core_tag: bool,
     tells_preemption: bool,
+    ticks_per_us: f64,
     findings: Findings,
     returned: Returned,
 }
@@ -151,18 +175,38 @@ impl<'session> Caller<'session> {
             stamp: host.stamp,
             core_tag: host.core_tag,
             tells_preemption: host.tells_preemption,
+            ticks_per_us: host.ticks_per_us,
             findings: Findings { dirty_upper: host.tracks_upper.then_some(false), ..Findings::default() },
             returned: Returned { integer: 0, vector: 0 },
         }
     }
 
-    /// Calls the function once and gives the ticks of that call and what it returned.
-    pub(super) fn first_call(&mut self) -> (f64, Returned) {
+    /// Calls the function once and gives what that call took and what it returned.
+    pub(super) fn first_call(&mut self) -> (OwnTime, Returned) {
         // SAFETY: a batch of no calls uses neither function nor stack. It brings in the pages of the trampoline, which
         // a process just forked would otherwise fault on within the first call.
         unsafe { self.session.batch(Target::Function(0), self.functions[0], 0) };
-        let ticks = self.batch(Target::Function(0), 1);
-        (ticks, self.returned)
+        (self.own_time(Target::Function(0), 1), self.returned)
+    }
+
+    /// Makes `calls` calls of `target` as [`Self::batch`] does, and leaves out the time in which the core was somebody else's.
+    ///
+    /// Makes a system call before, and another where the batch took long enough to be interrupted; neither within the time that
+    /// is taken. Good to some microseconds where the core was taken away, so
+    /// only for batches that are long beside that.
+    pub(super) fn own_time(&mut self, target: Target, calls: u64) -> OwnTime {
+        let before = sys::cpu_time_ns();
+        let start = cpu::ticks();
+        let ticks = self.batch(target, calls);
+        let passed = cpu::ticks().saturating_sub(start) as f64;
+        let had = || {
+            let ran_ns = sys::cpu_time_ns().ok()?.saturating_sub(before.ok()?);
+            Some(ran_ns as f64 * self.ticks_per_us / 1e3)
+        };
+        match if passed > LACKING_US * self.ticks_per_us { had() } else { None } {
+            Some(had) => OwnTime::of(ticks, passed, had, self.ticks_per_us),
+            None => OwnTime { ticks, interrupted: false },
+        }
     }
 
     /// Makes `calls` calls of `target`, at least one, and gives the ticks they took together.

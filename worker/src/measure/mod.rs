@@ -1,7 +1,7 @@
 //! Calls a function many times and measures the core cycles of a call by the `tsc-chain` method.
 //!
-//! Runs inside a locked worker: it makes no system call, keeps nothing per thread, reads no clock but the time stamp
-//! counter, and allocates a few vectors of known size. The function under test is hostile. It shares this
+//! Runs inside a locked worker: of the kernel it asks nothing but how much CPU time it has had, and that only around single
+//! long calls; it keeps nothing per thread, and allocates a few vectors of known size. The function under test is hostile. It shares this
 //! process, so it can spoil its own answer or end the process; the harness only has to survive what a careless function
 //! does, and to say so ([`Findings`]). The supervisor checks every figure and holds the deadline.
 //!
@@ -86,9 +86,10 @@ pub unsafe fn measure(
 ) -> Measured {
     // SAFETY: what `Caller::new` asks is what this function asks.
     let mut caller = unsafe { Caller::new(session, host, call) };
-    let (first_call, returned) = caller.first_call();
+    let (time, returned) = caller.first_call();
+    let first_call = time.ticks;
     let (mut cycles, counters, passes) = if first_call > host.ticks(schedule.first_call_alone_us) {
-        (quick::first_call_alone(&mut caller, schedule, host, first_call), Vec::new(), Vec::new())
+        (quick::first_call_alone(&mut caller, schedule, host, time), Vec::new(), Vec::new())
     } else if schedule.gated {
         gated::sample(&mut caller, schedule, host, counters, inputs, first_call)
     } else {
@@ -114,7 +115,8 @@ pub unsafe fn measure(
 /// As for [`measure`].
 pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host) -> (f64, Returned) {
     // SAFETY: what `Caller::new` asks is what this function asks.
-    unsafe { Caller::new(session, host, call) }.first_call()
+    let (time, returned) = unsafe { Caller::new(session, host, call) }.first_call();
+    (time.ticks, returned)
 }
 
 /// Puts memory out of every cache, and waits until it is.

@@ -28,6 +28,11 @@ impl Sizer {
         Self { target, ticks_per_call, calls: 1 }
     }
 
+    /// What a call is known to take.
+    pub(super) fn ticks_per_call(&self) -> f64 {
+        self.ticks_per_call
+    }
+
     /// Calls that take about `ticks`; at least one.
     pub(super) fn calls(&self, ticks: f64) -> u64 {
         let wanted = (ticks / self.ticks_per_call.max(1.0)) as u64;

@@ -22,7 +22,7 @@ const ANY: u64 = u32::MAX as u64;
 
 /// Calls that nobody may make, by whom they could be: the worker without a key, the zygote, the loader.
 fn forbidden() -> Vec<Call> {
-    let open: [(i64, [u64; 3]); 17] = [
+    let open: [(i64, [u64; 3]); 20] = [
         (libc::SYS_read, [0, PLACE, 8]),
         (libc::SYS_read, [OTHER, PLACE, 8]),
         (libc::SYS_read, [4, PLACE, 281]),
@@ -41,6 +41,10 @@ fn forbidden() -> Vec<Call> {
         (libc::SYS_shutdown, [4, 1, 0]),
         (libc::SYS_shutdown, [3, 0, 0]),
         (libc::SYS_shutdown, [3, 2, 0]),
+        // The time of day, another process's CPU time, and the clock of a device.
+        (libc::SYS_clock_gettime, [0, PLACE, 0]),
+        (libc::SYS_clock_gettime, [u64::MAX - 7, PLACE, 0]),
+        (libc::SYS_clock_gettime, [3 << 3 | 3, PLACE, 0]),
         (libc::SYS_getpid, [0, 0, 0]),
     ];
     let stack = WORKER_STACK as u64;
