@@ -1,6 +1,6 @@
 //! A slot: one core, its zygote, the workers that wait on it, and the one that runs.
 //!
-//! A slot runs one measured job at a time, or two quick ones. It keeps a few workers waiting, so that a job never waits for a fork, and asks for
+//! A slot runs one measured job at a time, or several quick ones. It keeps a few workers waiting, so that a job never waits for a fork, and asks for
 //! another when one was used up. Nothing here does I/O but the request to fork.
 
 use std::collections::{HashMap, VecDeque};
@@ -117,14 +117,14 @@ impl Slot {
     /// Whether a job that asks for `ready` could start here now.
     #[must_use]
     pub(super) fn can_start(&self, ready: Ready) -> bool {
-        self.running.admits(ready) && self.standby.iter().any(|worker| worker.serves(ready))
+        self.running.admits(self.lane, ready) && self.standby.iter().any(|worker| worker.serves(ready))
     }
 
     /// Whether a job that asks for `ready` could start here as soon as there is a worker for it.
     #[must_use]
     pub(super) fn is_free_for(&self, ready: Ready) -> bool {
         let takes = self.lane == Lane::Measuring || ready == Ready::Plain;
-        takes && self.has_zygote() && self.running.admits(ready)
+        takes && self.has_zygote() && self.running.admits(self.lane, ready)
     }
 
     /// Whether a worker for exactly this waits here, or is on its way.
@@ -387,7 +387,7 @@ impl Slot {
 
     /// Takes the best worker for a job that asks for `ready`, of two alike the one that has waited longest.
     pub(super) fn take(&mut self, ready: Ready) -> Option<Worker> {
-        if !self.running.admits(ready) {
+        if !self.running.admits(self.lane, ready) {
             return None;
         }
         let exact = self.standby.iter().position(|worker| worker.ready == ready);

@@ -70,15 +70,21 @@ pub(super) struct Running {
     counting: usize,
 }
 
-/// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. Their figures are
-/// coarse, and a job that is measured with care always runs alone.
-const QUICK_AT_ONCE: usize = 2;
+/// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. A core that only
+/// measures has enough to do until the supervisor, whose own core may be busy, comes round to it again. Each is still measured by
+/// its own time, and a job that is measured with care always runs alone.
+const fn quick_at_once(lane: Lane) -> usize {
+    match lane {
+        Lane::Measuring => 6,
+        Lane::Quick => 1,
+    }
+}
 
 impl Running {
-    /// Whether a job that asks for `ready` may run beside them.
-    pub(super) fn admits(&self, ready: Ready) -> bool {
+    /// Whether a job that asks for `ready` may run beside them, in this lane.
+    pub(super) fn admits(&self, lane: Lane, ready: Ready) -> bool {
         match ready {
-            Ready::Plain => self.counting == 0 && self.plain < QUICK_AT_ONCE,
+            Ready::Plain => self.counting == 0 && self.plain < quick_at_once(lane),
             Ready::Counting | Ready::Chosen(_) => self.counting == 0 && self.plain == 0,
         }
     }
@@ -102,15 +108,15 @@ impl Running {
     }
 }
 
-/// Workers of a kind that wait on each core. One more than can run covers the fork of the next; a job that counts
-/// takes milliseconds, in which the next is long forked.
+/// Workers of a kind that wait on a core. More than can run cover the forks of the next: one where there are many, and two where
+/// the supervisor's work delays each. A job that counts takes milliseconds, in which the next is long forked.
 pub(super) fn standby_wanted(lane: Lane) -> [(Ready, WorkerProfile, usize); 2] {
-    let counting = match lane {
-        Lane::Measuring => 1,
-        Lane::Quick => 0,
+    let (spare, counting) = match lane {
+        Lane::Measuring => (1, 1),
+        Lane::Quick => (2, 0),
     };
     [
-        (Ready::Plain, WorkerProfile::Plain, QUICK_AT_ONCE + 1),
+        (Ready::Plain, WorkerProfile::Plain, quick_at_once(lane) + spare),
         (Ready::Counting, WorkerProfile::Counting, counting),
     ]
 }
