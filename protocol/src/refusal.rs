@@ -83,6 +83,9 @@ fn names(names: &[Name]) -> String {
 /// What the loader does not take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ObjectRefusal {
+    /// Nothing at all, as of a request that forgot to say how long its body is.
+    #[error("the body is empty; send the object as the body, with its length in Content-Length")]
+    Empty,
     /// Too short, or the first bytes are not those of an ELF file.
     #[error("the body is not an ELF file")]
     NotElf,

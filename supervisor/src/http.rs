@@ -48,7 +48,8 @@ where
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_LIMIT)
         .client_disconnect_timeout(LINGER)
-        .h1_allow_half_closed(false)
+        // Else bytes behind a request that are none would cost that request its answer.
+        .h1_allow_half_closed(true)
         .on_connect_ext(|stream: &Paced<T>, data| {
             data.insert(Rc::clone(stream.connection()));
         })

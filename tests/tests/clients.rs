@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use webrunner_tests::http::{Answer, Connection, Request};
 use webrunner_tests::jobs::{self, good_job_is_right};
+use webrunner_tests::objects;
 use webrunner_tests::service::Service;
 use webrunner_tests::wait;
 
@@ -176,6 +177,31 @@ fn a_body_nobody_asked_for_holds_no_connection() {
     let mut connection = Connection::open(service.address());
     connection.send(&Request::new("GET", "/livez").header("Content-Length", "1000").head());
     assert_eq!(connection.receive().status, 200);
+    assert!(connection.ends());
+}
+
+#[test]
+fn what_is_no_request_behind_a_job_costs_the_job_nothing() {
+    let service = Service::start();
+    let job = jobs::request("good/chain100.o", "kernel=playground").bytes();
+    let mut connection = Connection::open(service.address());
+    connection.send(&[&job[..], b"no request\r\n\r\n"].concat());
+    assert_eq!(connection.receive().status, 200);
+    assert_eq!(connection.receive().status, 400);
+    assert!(connection.ends());
+}
+
+#[test]
+fn a_body_whose_length_was_not_told_is_said_to_be_missing() {
+    let service = Service::start();
+    let job = Request::new("POST", "/here/run?kernel=playground")
+        .header("Content-Type", "application/octet-stream");
+    let mut connection = Connection::open(service.address());
+    connection.send(&[&job.bytes()[..], &objects::read("good/chain100.o")].concat());
+    let answer = connection.receive();
+    assert_eq!((answer.status, answer.slug().as_str()), (422, "bad-object"));
+    assert!(answer.text().contains("Content-Length"), "{}", answer.text());
+    assert_eq!(connection.receive().status, 400, "the body is no request");
     assert!(connection.ends());
 }
 

@@ -102,7 +102,10 @@ fn values() -> [(&'static str, Value); 10] {
 
 /// Files the loader refuses, with what the sentence says.
 const REFUSED: &[(&str, &str)] = &[
-    ("bad/empty_file.o", "The body is not an ELF file."),
+    (
+        "bad/empty_file.o",
+        "The body is empty; send the object as the body, with its length in Content-Length.",
+    ),
     ("bad/one_byte.o", "The body is not an ELF file."),
     ("bad/text_file.o", "The body is not an ELF file."),
     ("bad/zip_header.o", "The body is not an ELF file."),

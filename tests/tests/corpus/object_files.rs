@@ -71,7 +71,7 @@ fn a_file_cut_at_any_byte_is_refused() {
     refuse(
         &target,
         &[
-            ("empty_file", "not an ELF file"),
+            ("empty_file", "body is empty"),
             ("one_byte", "not an ELF file"),
             ("truncated_header", "not an ELF file"),
         ],

@@ -24,6 +24,9 @@ pub(super) struct SectionTable {
 
 /// Checks the header of an object.
 pub(super) fn read(bytes: &[u8]) -> Result<SectionTable, ObjectRefusal> {
+    if bytes.is_empty() {
+        return Err(ObjectRefusal::Empty);
+    }
     if bytes.len() < header64::SIZEOF_EHDR || !bytes.starts_with(ELFMAG) {
         return Err(ObjectRefusal::NotElf);
     }

@@ -16,7 +16,8 @@ fn patched(offset: usize, field: &[u8]) -> ObjectRefusal {
 
 #[test]
 fn what_is_no_elf_file_is_refused() {
-    let texts: [&[u8]; 6] = [b"", b"\x7f", b"PK\x03\x04", b"MZ", &[b'x'; 200], &[0; 64]];
+    assert_eq!(load(b"").err(), Some(ObjectRefusal::Empty));
+    let texts: [&[u8]; 5] = [b"\x7f", b"PK\x03\x04", b"MZ", &[b'x'; 200], &[0; 64]];
     for bytes in texts {
         assert_eq!(load(bytes).err(), Some(ObjectRefusal::NotElf));
     }
