@@ -144,6 +144,11 @@ impl<'a> Laboratory<'a> {
         call.measurement(finished.end, &self.service.machine.isa)
     }
 
+    /// Whether the time for all series is up.
+    pub(super) fn is_late(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
     /// Measures a function `runs` times, or as often as there is time for.
     ///
     /// # Errors
