@@ -21,8 +21,8 @@ build:
     .ci/run build
 
 # Build a Debian package; needs `cargo install --locked cargo-deb`.
-package: build
-    .ci/run package
+package:
+    PROFILE=dist .ci/run package
 
 # Run every test.
 test:
@@ -32,13 +32,17 @@ test:
 readme:
     .ci/run readme
 
+# Build the executables as they are to be installed, optimised as one program.
+dist:
+    cargo build --profile dist -p webrunner -p webrunner-worker
+
 # Serve on port 8081.
 serve *flags: build
     target/x86_64-unknown-linux-gnu/release/webrunner serve {{flags}}
 
 # Measure the service against what this machine can do at all, in 150 s; `just bench quick` in 40 s.
-bench *words: build
-    cargo bench -p webrunner-tests --bench service -- {{words}}
+bench *words: dist
+    cargo bench --profile dist -p webrunner-tests --bench service -- {{words}}
 
 # Good and hostile jobs and clients for an hour; `just soak --seconds 60` for a minute. As root it counts BPF programs too.
 soak *words: build

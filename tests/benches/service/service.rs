@@ -160,7 +160,7 @@ fn executable() -> Result<PathBuf, Box<dyn Error>> {
         Ok(path)
     } else {
         Err(format!(
-            "there is no {} with its worker; build them first: cargo build --release",
+            "there is no {} with its worker; build them first: just dist",
             path.display()
         )
         .into())
