@@ -103,7 +103,7 @@ struct Quick<'run, 'session> {
 struct Function {
     /// Ticks per call.
     readings: Vec<f64>,
-    /// Calls in a reading.
+    /// Calls in the last reading.
     calls: u64,
     first_call: f64,
 }
@@ -136,7 +136,7 @@ pub(super) fn sample(
         let known = Warm { ticks_per_call: sizer.ticks_per_call(), short: host.ticks(REPEATED_US) };
         quick.one_by_one(function, &known, budget, counters, &mut tally, inputs)
     } else {
-        quick.rounds(function, budget, counters, &mut tally, inputs)
+        quick.rounds(function, sizer, budget, counters, &mut tally, inputs)
     };
     (cycles, tally.readings(false))
 }
@@ -165,6 +165,7 @@ impl<'run, 'session> Quick<'run, 'session> {
     fn rounds(
         mut self,
         mut function: Function,
+        mut sizer: Sizer,
         budget: u64,
         counters: &mut impl Counters,
         tally: &mut Tally,
@@ -172,23 +173,25 @@ impl<'run, 'session> Quick<'run, 'session> {
     ) -> CycleSamples {
         let mut known = Known::warm(self.caller, self.batch);
         let wanted = function.readings.capacity();
-        let calls = function.calls;
+        let restores = self.schedule.restore;
         let [mut short_chains, mut cycles] = [(); 2].map(|()| Vec::with_capacity(wanted));
         // Counted from here: in a process just forked, cold code and page faults would eat up the budget of every round.
         let deadline = cpu::ticks().saturating_add(budget);
         loop {
             short_chains.push(self.reading(|caller, batch| known.short_chain.batch(caller, batch).0));
-            if self.schedule.restore {
-                inputs.restore();
-            }
             // Reading counters takes as long as a batch: once will do here.
             let counts = function.readings.is_empty();
-            let ticks = self.reading(|caller, _| {
-                let mut batch = || caller.batch(Target::Function(0), calls);
-                if counts { tally.around(counters, |_| batch()) } else { batch() }
+            let ticks = self.reading(|caller, batch| {
+                if restores {
+                    inputs.restore();
+                }
+                let mut batch = || sizer.batch(caller, batch);
+                let (ticks, calls) = if counts { tally.around(counters, |_| batch()) } else { batch() };
+                function.calls = calls;
+                ticks
             });
-            function.readings.push(ticks / calls as f64);
-            tally.add(calls, false);
+            function.readings.push(ticks);
+            tally.add(function.calls, false);
             cycles.push(self.reading(|caller, _| known.cycle(caller)));
             let rounds = function.readings.len();
             if rounds >= wanted || rounds >= FEWEST && cpu::ticks() >= deadline {
