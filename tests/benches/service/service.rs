@@ -159,10 +159,6 @@ fn executable() -> Result<PathBuf, Box<dyn Error>> {
     if path.is_file() && path.with_file_name("webrunner-worker").is_file() {
         Ok(path)
     } else {
-        Err(format!(
-            "there is no {} with its worker; build them first: just dist",
-            path.display()
-        )
-        .into())
+        Err(format!("there is no {} with its worker; build them first: just dist", path.display()).into())
     }
 }

@@ -35,7 +35,7 @@ const GOLDEN: (&str, &str) = ("good/golden.o", "kernel=test.golden");
 const GOLDEN_SUM: u64 = PATTERN.wrapping_mul(512);
 
 /// Workers that wait on a core for a job when all is at rest (`standby_wanted` of the pool).
-const WAITING: usize = 4;
+const WAITING: usize = 8;
 
 /// Most the supervisor may grow over all attacks on it together: its allocator keeps what the largest bodies took.
 const MOST_GROWTH_KIB: u64 = 32 << 10;
