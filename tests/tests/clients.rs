@@ -315,7 +315,7 @@ fn a_client_may_ask_whether_to_send_its_body() {
     let mut connection = Connection::open(service.address());
     connection.send(&request.head());
     assert_eq!(connection.receive_head().status, 100);
-    connection.send(&webrunner_tests::objects::read("good/chain100.o"));
+    connection.send(&objects::read("good/chain100.o"));
     assert_eq!(connection.receive().status, 200);
 }
 
