@@ -191,9 +191,8 @@ impl<'session> Caller<'session> {
 
     /// Makes `calls` calls of `target` as [`Self::batch`] does, and leaves out the time in which the core was somebody else's.
     ///
-    /// Makes a system call before, and another where the batch took long enough to be interrupted; neither within the time that
-    /// is taken. Good to some microseconds where the core was taken away, so
-    /// only for batches that are long beside that.
+    /// Makes a system call before, and another where the batch took long enough to be interrupted; neither within the time
+    /// that is taken. Good to some microseconds where the core was taken away, so only for batches that are long beside that.
     pub(super) fn own_time(&mut self, target: Target, calls: u64) -> OwnTime {
         let before = sys::cpu_time_ns();
         let start = cpu::ticks();

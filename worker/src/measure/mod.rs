@@ -1,8 +1,8 @@
 //! Calls a function many times and measures the core cycles of a call by the `tsc-chain` method.
 //!
 //! Runs inside a locked worker: of the kernel it asks nothing but how much CPU time it has had, and that only around single
-//! long calls; it keeps nothing per thread, and allocates a few vectors of known size. The function under test is hostile. It shares this
-//! process, so it can spoil its own answer or end the process; the harness only has to survive what a careless function
+//! calls; it keeps nothing per thread, and allocates a few vectors of known size. The function under test is hostile. It
+//! shares this process, so it can spoil its own answer or end the process; the harness only has to survive what a careless function
 //! does, and to say so ([`Findings`]). The supervisor checks every figure and holds the deadline.
 //!
 //! # Layout

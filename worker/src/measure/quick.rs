@@ -1,8 +1,8 @@
 //! Quick measuring: a few readings of a microsecond each, or of one call, taken as they come.
 //!
 //! Too short for clocks of their own, they share one: dependent multiplications for the core's cycle and the short chain for
-//! what calling costs, read between them. Quick jobs may share a core. So a reading during which the core was taken away is made again, and a call too long for that is taken by
-//! the time that the process had itself.
+//! what calling costs, read between them. Quick jobs may share a core. So a reading during which the core was taken away is
+//! made again, and a call too long for that is taken by the time that the process had itself.
 #![forbid(unsafe_code)]
 
 use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
