@@ -1,20 +1,19 @@
 //! Where the functions are measured: the service as clients have it, without the HTTP.
 //!
-//! A job goes through the same query, queue, worker and judgement of quality as one that was posted. An answer is
-//! *accepted* if its quality is `ok`, at the first or the second try.
+//! A job goes through the same query, queue, worker and judgement of quality as one that was posted, and is repeated once, as that
+//! would be, if its answer is in doubt. An answer is *accepted* if its quality is `ok`.
 
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use serde_json::Value;
 use webrunner_kernels::Catalogue;
-use webrunner_protocol::reply::Measurement;
 
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::render::{self, Report};
 use crate::repeat::{self, Measured};
-use crate::request::{Call, RunRequest};
+use crate::request::RunRequest;
 use crate::service::Service;
 use crate::summary::{Quality, Summary};
 
@@ -47,7 +46,7 @@ pub(super) struct Answer {
     pub(super) minus_empty_call: f64,
     /// Instructions by block counting, if they were counted.
     pub(super) instructions: Option<u64>,
-    /// Rounds left out.
+    /// Rounds left out of this answer.
     pub(super) dropped: u32,
     /// Whether the quality is `ok`.
     pub(super) accepted: bool,
@@ -58,9 +57,9 @@ pub(super) struct Answer {
 pub(super) struct Series {
     /// Those that were accepted.
     pub(super) accepted: Vec<Answer>,
-    /// How often it was asked for, retries not counted.
+    /// How often it was asked for.
     pub(super) asked: u32,
-    /// Rounds left out, retries counted.
+    /// Rounds left out of all the answers, accepted or not.
     pub(super) dropped: u64,
 }
 
@@ -98,13 +97,13 @@ impl<'a> Laboratory<'a> {
         Self { service, catalogue, runs, progress: Progress::start(), until: Instant::now() + LIMIT }
     }
 
-    /// Measures a function once.
+    /// Measures a function once, with a repeat if it is in doubt.
     ///
     /// # Errors
     /// What it ended in instead.
     pub(super) async fn once(&self, query: &str, object: &Bytes) -> Result<Answer, Problem> {
         let call = RunRequest::from_query(query)?.resolve(self.catalogue)?;
-        let measurement = self.run(&call, object).await?;
+        let Measured { measurement, .. } = repeat::measure(self.service, &call, object, |_| {}).await?;
         let samples = &measurement.cycles;
         let summary = Summary::of(&samples.isolated).ok_or(Problem::Internal)?;
         Ok(Answer {
@@ -139,11 +138,6 @@ impl<'a> Laboratory<'a> {
         serde_json::from_slice(&body).map_err(|_| Problem::Internal)
     }
 
-    async fn run(&self, call: &Call<'_>, object: &Bytes) -> Result<Box<Measurement>, Problem> {
-        let finished = self.service.run(call.order(object.clone())).await?;
-        call.measurement(finished.end, &self.service.machine.isa)
-    }
-
     /// Whether the time for all series is up.
     pub(super) fn is_late(&self) -> bool {
         Instant::now() >= self.until
@@ -165,13 +159,10 @@ impl<'a> Laboratory<'a> {
         while series.asked < runs && (series.asked == 0 || Instant::now() < until) {
             self.progress.say(&format!("measuring {what}: {} of {runs}", series.asked + 1));
             series.asked += 1;
-            for _try in 0..2 {
-                let answer = self.once(query, object).await?;
-                series.dropped += u64::from(answer.dropped);
-                if answer.accepted {
-                    series.accepted.push(answer);
-                    break;
-                }
+            let answer = self.once(query, object).await?;
+            series.dropped += u64::from(answer.dropped);
+            if answer.accepted {
+                series.accepted.push(answer);
             }
         }
         Ok(series)
