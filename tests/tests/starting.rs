@@ -7,6 +7,7 @@ use std::path::Path;
 use webrunner_tests::executables;
 use webrunner_tests::jobs::good_job_is_right;
 use webrunner_tests::service::{Ended, Launch};
+use webrunner_tests::{processes, wait};
 
 /// Starts a service that is to fail with this exit code.
 fn fails(code: i32, flags: &[&str]) -> Ended {
@@ -94,6 +95,19 @@ fn a_worker_executable_is_sought_where_the_service_was_started() {
     let relative = Path::new(".").join(worker.file_name().expect("a name"));
     let service = Launch::serve(["--worker", &relative.to_string_lossy()]).within(folder.path()).start();
     good_job_is_right(&service);
+}
+
+#[test]
+fn a_start_that_fails_late_leaves_no_process_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A copy, by which its processes are told from those of other tests.
+    let worker = executables::copy(&executables::get().worker, folder.path());
+    let words = ["serve", "--listen", "127.0.0.1:0", "--worker", &worker.to_string_lossy()];
+    // Enough to begin with, but not for what a job may take.
+    let ended = Launch::command(words).through(["prlimit", "--as=400000000"]).run();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.complaint().contains("cannot reserve job memory"), "{ended:?}");
+    wait::until("its processes have ended", || processes::of_executable(&worker).is_empty());
 }
 
 #[test]

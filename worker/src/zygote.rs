@@ -19,7 +19,7 @@ use crate::counters::EventTable;
 use crate::heap::Bump;
 use crate::job_sockets::JobSockets;
 use crate::kernel_job::Meter;
-use crate::lockdown::{self, Lock};
+use crate::lockdown::{self, Lock, Locked};
 use crate::measure::{Host, Session};
 use crate::sys::keyed;
 use crate::sys::packet::{self, Descriptors};
@@ -52,8 +52,8 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
     let ticks_per_us = clock::ticks_per_microsecond();
     let own = image::economise();
     let Some(meter) = meter(ticks_per_us) else { unable(0, "the trampoline is in use".into()) };
-    let layers = match lockdown::lock_down(&config, lock) {
-        Ok(layers) => layers,
+    let Locked { layers, .. } = match lockdown::lock_down(&config, lock) {
+        Ok(locked) => locked,
         Err(error) => unable(fd::CONTROL, chain(&error)),
     };
     let events = EventTable::probe(config.events);
