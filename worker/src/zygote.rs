@@ -52,7 +52,7 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
     let ticks_per_us = clock::ticks_per_microsecond();
     let own = image::economise();
     let Some(meter) = meter(ticks_per_us) else { unable(0, "the trampoline is in use".into()) };
-    let Locked { layers, .. } = match lockdown::lock_down(&config, lock) {
+    let Locked { layers, init } = match lockdown::lock_down(&config, lock) {
         Ok(locked) => locked,
         Err(error) => unable(fd::CONTROL, chain(&error)),
     };
@@ -83,7 +83,7 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
     if packet::send(&ready, None).is_err() {
         sys::exit(EXIT_UNABLE);
     }
-    serve()
+    serve(init)
 }
 
 fn meter(ticks_per_us: f64) -> Option<Meter> {
@@ -180,15 +180,18 @@ const REPORT_DELAY: Duration = Duration::from_micros(300);
 /// What the zygote keeps account of.
 struct Family {
     children: Children,
+    /// The first process of the pid namespace, if there is one.
+    init: Option<i32>,
     /// Job sockets of workers to come.
     sockets: JobSockets,
     /// Ends that are to be reported with the next fork.
     unreported: Ends,
 }
 
-fn serve() -> ! {
+fn serve(init: Option<i32>) -> ! {
     let mut family = Family {
         children: Children { living: [None; MAX_WORKERS] },
+        init,
         sockets: JobSockets::none(),
         unreported: Ends::default(),
     };
@@ -267,8 +270,17 @@ impl Family {
     }
 
     /// Takes every ended child off the kernel's list; the last ends are left to be reported.
+    ///
+    /// Without the first process of its namespace the zygote is of no use: the kernel has ended all workers with it, and lets
+    /// no other be forked.
     fn reap_all(&mut self) {
         while let Ok(Some((pid, status, usage))) = process::reap() {
+            if self.init == Some(pid) {
+                report(&ZygoteReport::Unable {
+                    reason: "the first process of its namespace has ended".into(),
+                });
+                sys::exit(EXIT_UNABLE)
+            }
             if let Some(worker) = self.children.remove(pid) {
                 if self.unreported.is_full() {
                     self.report_ends();

@@ -294,6 +294,9 @@ impl Keeper {
                     self.fail(slot, format!("no worker can be forked on core {} ({error})", slot.core));
                 }
             }
+            Incoming::Report(ZygoteReport::Unable { reason }) => {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+            }
             Incoming::Report(report) => {
                 let error = format!("unexpected report {report:?}");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, error));
