@@ -1,7 +1,8 @@
 //! A service that cannot start says why, in one line, and what to do about it.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
 use webrunner_tests::executables;
@@ -108,6 +109,20 @@ fn a_start_that_fails_late_leaves_no_process_behind() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.complaint().contains("cannot reserve job memory"), "{ended:?}");
     wait::until("its processes have ended", || processes::of_executable(&worker).is_empty());
+}
+
+#[test]
+fn nobody_is_kept_waiting_by_a_service_that_cannot_serve_yet() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A copy, by which its process is told from others. It waits for more, and says nothing that makes sense.
+    let silent = executables::copy(Path::new("/bin/cat"), folder.path());
+    let [a, b, ..] = std::process::id().to_le_bytes();
+    let address = SocketAddr::from(([127, a, b, 77], 8081)).to_string();
+    let words = ["serve", "--listen", &address, "--worker", &silent.to_string_lossy()];
+    let started = || !processes::of_executable(&silent).is_empty();
+    let service = Launch::command(words).start_when_said("the worker is started", started);
+    let refused = TcpStream::connect(&address).map_err(|error| error.kind());
+    assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused), "{}", service.log());
 }
 
 #[test]
