@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use webrunner_tests::executables;
@@ -107,8 +108,35 @@ fn a_start_that_fails_late_leaves_no_process_behind() {
     // Enough to begin with, but not for what a job may take.
     let ended = Launch::command(words).through(["prlimit", "--as=400000000"]).run();
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.complaint().contains("cannot reserve job memory"), "{ended:?}");
+    let complaint = "cannot reserve job memory; lift the limit on address space (ulimit -v, ";
+    assert!(ended.complaint().starts_with(complaint), "{ended:?}");
     wait::until("its processes have ended", || processes::of_executable(&worker).is_empty());
+}
+
+#[test]
+fn a_user_with_too_few_processes_is_told_of_the_limit() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!(
+            "skipped: only root can start the service as a user whose processes nobody else has"
+        );
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder open to all");
+    let program = executables::copy(&executables::get().supervisor, folder.path());
+    let worker = executables::copy(&executables::get().worker, folder.path());
+    // In a range that no distribution assigns.
+    let user = (0x7d00_0000 + std::process::id()).to_string();
+    for most in 1..=16 {
+        let limit = format!("--nproc={most}");
+        let through =
+            ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "prlimit", &limit, "--"];
+        let words = ["serve", "--listen", "127.0.0.1:0", "--cores", "0"];
+        let ended = Launch::executable(&program, words).through(through).run();
+        assert_eq!(ended.code, Some(1), "{most}: {ended:?}");
+        let said = ended.stderr.lines().find_map(|line| line.strip_prefix("webrunner: "));
+        assert!(said.is_some_and(|line| line.contains("more processes (ulimit -u, ")), "{most}: {ended:?}");
+    }
+    wait::until("their processes have ended", || processes::of_executable(&worker).is_empty());
 }
 
 #[test]

@@ -30,6 +30,11 @@ const DATA_LIMIT: u64 = 512 << 20;
 /// Descriptors a process may have open: the events of a job that asks for as many as it may, and the zygote's own few.
 const DESCRIPTORS: u64 = fd::LAST_PERF as u64 + 1 + 16;
 
+/// Steps that a limit may forbid; said as part of a sentence.
+const FORK_INIT: &str = "fork the first process of its namespace; allow its user more processes (ulimit -u, or TasksMax= in the unit)";
+const RESERVE_MEMORY: &str =
+    "reserve job memory; lift the limit on address space (ulimit -v, or LimitAS= in the unit)";
+
 /// Name of the layer that workers are in their own process namespace.
 const PID_NAMESPACE: &str = "pid_namespace";
 
@@ -160,7 +165,7 @@ pub fn lock_down(config: &ZygoteConfig, lock: Lock) -> Result<Locked, LockdownEr
     // Before anything is forked or reserved for what is not to be.
     require(config.require, &layers)?;
     let init = start_init(&layers)?;
-    step("reserve job memory", memory::reserve())?;
+    step(RESERVE_MEMORY, memory::reserve())?;
     step("make a stack for workers", stack::ensure())?;
     step("install signal handlers", signal::install())?;
     step("make the keys", keyed::create())?;
@@ -235,7 +240,7 @@ fn start_init(layers: &[Layer]) -> Result<Option<i32>, LockdownError> {
     if !layers.iter().any(|layer| layer.name == PID_NAMESPACE && layer.missing.is_none()) {
         return Ok(None);
     }
-    step("fork the first process of its namespace", boot::start_init()).map(Some)
+    step(FORK_INIT, boot::start_init()).map(Some)
 }
 
 fn namespace_reason(errno: nix::errno::Errno) -> String {
