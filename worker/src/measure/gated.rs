@@ -6,7 +6,7 @@ use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 
 use super::builtin::{ADD_CLOCK_CYCLES, IMUL_CLOCK_CYCLES, LONG_CHAIN, SHORT_CHAIN};
 use super::caller::Caller;
-use super::calling::{Calling, Look, is_floor};
+use super::calling::{Calling, Looks};
 use super::counters::{Counters, Tally};
 use super::cpu;
 use super::host::Host;
@@ -73,24 +73,19 @@ pub(super) fn sample(
     let turns = passes.passes().max(1);
     let mut making = Rounds { tally, passes, caller, counters, inputs, sizes };
     let mut rounds = Vec::with_capacity(schedule.room());
-    let (mut clean, mut quiet, mut near, mut calling) = (0, 0, 0, Calling::new(host.calling_cycles));
+    let (mut calling, mut looks) = (Calling::new(host.calling_cycles), Looks::default());
     loop {
         // Every pass of counters sees every place.
         let round = making.round((rounds.len() / turns % places) as u8);
         rounds.push(round);
         if round.is_clean() {
             calling.note(round.overhead());
-            clean += 1;
-            match round.look(&calling) {
-                Look::Quiet => quiet += 1,
-                Look::Near => near += 1,
-                Look::Shared => {}
-            }
+            looks.add(round.look(&calling));
         }
         let now = cpu::ticks();
         let impatient = now >= patience && !round.is_short();
-        let good = if impatient { clean } else { quiet };
-        let enough = good >= schedule.wanted_rounds && (impatient || is_floor(quiet, near));
+        let good = if impatient { looks.all } else { looks.quiet };
+        let enough = good >= schedule.wanted_rounds && (impatient || looks.show_floor());
         if enough && making.passes.settled() || rounds.len() >= schedule.room() || now >= deadline {
             break;
         }
