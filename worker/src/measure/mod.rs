@@ -69,6 +69,24 @@ pub struct Measured {
     pub passes: Vec<PassCounts>,
 }
 
+/// What a function is measured with, whichever way rounds are made.
+struct Bench<'run, C, I> {
+    caller: Caller<'run>,
+    schedule: &'run Schedule,
+    host: &'run Host,
+    counters: &'run mut C,
+    inputs: &'run mut I,
+}
+
+impl<C, I: Inputs> Bench<'_, C, I> {
+    /// Makes the inputs hold again what they held, if the job asks for that before each batch.
+    fn restore(&mut self) {
+        if self.schedule.restore {
+            self.inputs.restore();
+        }
+    }
+}
+
 /// Calls the function of `call` once, then as often as `schedule` asks, and measures it.
 ///
 /// Ends within the budget and a few calls; a function that does not return is for the supervisor's deadline to end.
@@ -86,25 +104,26 @@ pub unsafe fn measure(
     inputs: &mut impl Inputs,
 ) -> Measured {
     // SAFETY: what `Caller::new` asks is what this function asks.
-    let mut caller = unsafe { Caller::new(session, host, call) };
-    let (time, returned) = caller.first_call();
+    let caller = unsafe { Caller::new(session, host, call) };
+    let mut bench = Bench { caller, schedule, host, counters, inputs };
+    let (time, returned) = bench.caller.first_call();
     let first_call = time.ticks;
     let (mut cycles, counters, passes) = if first_call > host.ticks(schedule.first_call_alone_us) {
-        (quick::first_call_alone(&mut caller, schedule, host, time), Vec::new(), Vec::new())
+        (quick::first_call_alone(&mut bench, time), Vec::new(), Vec::new())
     } else if schedule.gated {
-        gated::sample(&mut caller, schedule, host, counters, inputs, first_call)
+        gated::sample(&mut bench, first_call)
     } else {
-        let (cycles, counters) = quick::sample(&mut caller, schedule, host, counters, inputs, first_call);
+        let (cycles, counters) = quick::sample(&mut bench, first_call);
         (cycles, counters, Vec::new())
     };
     if schedule.cold_calls > 0 {
-        cycles.cold = Some(cold::sample(&mut caller, schedule, host, inputs, cycles.ticks_per_cycle));
+        cycles.cold = Some(cold::sample(&mut bench, cycles.ticks_per_cycle));
     }
     Measured {
         cycles,
         returned,
-        last_returned: caller.returned(),
-        findings: caller.findings(),
+        last_returned: bench.caller.returned(),
+        findings: bench.caller.findings(),
         counters,
         passes,
     }
