@@ -41,7 +41,10 @@ pub enum StartupError {
     #[error("cannot open the access log; choose another with --access-log")]
     AccessLog(#[source] io::Error),
     /// The HTTP server failed.
-    #[error("{}", cannot_serve(.0))]
+    #[error(
+        "cannot serve; allow this user more processes and open files (ulimit -u and -n, or TasksMax= and LimitNOFILE= in the \
+         unit)"
+    )]
     Serve(#[source] io::Error),
     /// A second signal came before the jobs in flight had ended.
     #[error("stopped at once by a second {signal}; jobs in flight are lost")]
@@ -49,15 +52,6 @@ pub enum StartupError {
         /// The signal's name.
         signal: &'static str,
     },
-}
-
-fn cannot_serve(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            "cannot start the threads that serve; allow this user more processes (ulimit -u, or TasksMax= in the unit)"
-        }
-        _ => "the HTTP server failed; start the service again",
-    }
 }
 
 /// What the signals' task asks of the thread that serves.
