@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Problem;
 use crate::events::raw;
-use crate::fault::signal_name;
+use crate::fault::{SystemCallReport, signal_name};
 use crate::options;
 use crate::tokens::Stranger;
 
@@ -154,7 +154,7 @@ impl Problem {
             }
             Self::MissingFeatures { needs, offset } => json!({ "needs": needs, "text_offset": offset }),
             Self::Fault(fault) => fault.members(),
-            Self::SystemCallRefused(Some(call)) => call.members(),
+            Self::SystemCallRefused(call) => SystemCallReport::members(call.as_deref()),
             Self::KernelExited { code } => json!({ "exit_code": code }),
             Self::KernelKilled { signal } => {
                 json!({ "signal": signal_name(*signal), "signal_number": signal })
