@@ -5,6 +5,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
+use webrunner_protocol::job::Effort;
 use webrunner_protocol::options::{Guard, MeasureOptions};
 
 use crate::problem::Problem;
@@ -98,12 +99,12 @@ pub(crate) fn yes_or_no(word: &str) -> Option<bool> {
     }
 }
 
-/// The options of a measurement as its answer lists them.
+/// The options of a measurement as its answer lists them. A quick one has one place, whatever was asked.
 #[must_use]
-pub fn describe(options: &MeasureOptions) -> Value {
+pub fn describe(options: &MeasureOptions, effort: Effort) -> Value {
     let word = |yes| if yes { "yes" } else { "no" };
     json!({
-        "placements": options.placements,
+        "placements": if effort == Effort::Quick { 1 } else { options.placements },
         "cold": word(options.cold),
         "restore": word(options.restore),
         "guard": match options.guard {
@@ -174,10 +175,11 @@ mod tests {
             let mut options = MeasureOptions::default();
             assert!(set(&mut options, name, value).unwrap());
             assert_ne!(options, MeasureOptions::default(), "{name}");
-            let shown = &describe(&options)[&name[1..]];
+            let shown = &describe(&options, Effort::Standard)[&name[1..]];
             assert_eq!(shown.as_str().map_or_else(|| shown.to_string(), str::to_owned), value);
         }
         assert_eq!(OTHER.map(|(name, _)| name), TABLE.map(|row| row.name));
+        assert_eq!(describe(&MeasureOptions::default(), Effort::Quick)["placements"], 1);
     }
 
     #[test]
