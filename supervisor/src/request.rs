@@ -107,8 +107,8 @@ impl<'a> RunRequest<'a> {
         let Some(list) = &self.events else { return Ok(None) };
         if self.effort == Effort::Quick {
             // It is over before the counters could be read for several passes.
-            let expected = "_effort=standard or thorough beside it";
-            return Err(Problem::BadOption { name: "_events", expected, got: "_effort=quick".into() });
+            let expected = "standard or thorough effort beside it";
+            return Err(Problem::BadOption { name: "_events", expected, got: "quick effort".into() });
         }
         Ok(Some(events.select(list)?))
     }
@@ -123,7 +123,7 @@ impl<'a> RunRequest<'a> {
             catalogue::bind(kernel, self.parameters.iter().map(|(name, value)| (&**name, &**value)))?;
         let examination = match self.check.unwrap_or(self.effort != Effort::Quick) {
             true => Examination::of(binding.clone(), FILL_SEED).map(Arc::new),
-            false => Err("not asked for; add _check=yes or more effort".to_owned()),
+            false => Err("not asked for; add _check=yes (--check yes)".to_owned()),
         };
         Ok(Call {
             kernel,

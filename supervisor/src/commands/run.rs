@@ -73,7 +73,8 @@ fn request(args: &RunArgs) -> Result<RunRequest<'_>, Failure> {
 /// Wrong words on the command line, as far as a terminal is concerned.
 fn refusal(problem: &Problem) -> Failure {
     match problem.kind() {
-        Kind::BadParameter | Kind::UnknownKernel | Kind::UnknownEvent | Kind::BadEvent | Kind::BadOption => {
+        Kind::BadOption => usage(problem),
+        Kind::BadParameter | Kind::UnknownKernel | Kind::UnknownEvent | Kind::BadEvent => {
             Failure::Usage(problem.detail())
         }
         _ => Failure::Other(problem.to_string()),

@@ -88,7 +88,7 @@ impl Problem {
                 format!("{} ended the process before it could answer.", signal_name(*signal))
             }
             Self::TimeLimit { limit } => format!(
-                "No answer came within {} s; measure a smaller problem or use _effort=quick.",
+                "No answer came within {} s; measure a smaller problem or ask for quick effort.",
                 limit.as_secs_f64()
             ),
             Self::ProtocolViolation { reason } => {
