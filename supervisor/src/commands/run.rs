@@ -20,8 +20,8 @@ use crate::pool::{Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
 use crate::progress::Progress;
 use crate::reload::{Files, Live};
-use crate::render::{self, Report};
-use crate::repeat::{self, Measured};
+use crate::render;
+use crate::repeat;
 use crate::request::{Call, RunRequest, parse_effort, parse_switch};
 use crate::request_id::RequestId;
 use crate::service::Service;
@@ -127,17 +127,9 @@ async fn measure(
     service.open(launched);
     let job = repeat::measure(service, call, &object, |_| ());
     let measured = watched(job, &format!("measuring {}", call.kernel.full_name()), progress).await;
-    let Measured { measurement, run } = measured.map_err(|problem| Failure::of(&problem))?;
+    let measured = measured.map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
-    let report = Report {
-        id: id.as_str(),
-        machine: &service.machine,
-        pool: service.facts(),
-        call,
-        object: &object,
-        run: &run,
-        measurement: &measurement,
-    };
+    let report = measured.report(id.as_str(), service, call, &object);
     if !json {
         return Ok(render::table(&report).into_bytes());
     }

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::rate_limit::Client;
 use crate::reload::State;
 use crate::render::{self, Report};
-use crate::repeat::{self, Measured};
+use crate::repeat;
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
@@ -81,7 +81,7 @@ async fn answer_job(
 ) -> Result<HttpResponse, Problem> {
     let object = body::read(request, payload).await?;
     tally.took_object(object.len());
-    let Measured { measurement, run } = repeat::measure(service, call, &object, |finished| {
+    let measured = repeat::measure(service, call, &object, |finished| {
         tally.ran(finished);
         if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
             job.times = Some((finished.queued, finished.ran));
@@ -90,15 +90,8 @@ async fn answer_job(
     .await?;
     let ended = Instant::now();
     let extensions = request.extensions();
-    let report = Report {
-        id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),
-        machine: &service.machine,
-        pool: service.facts(),
-        call,
-        object: &object,
-        run: &run,
-        measurement: &measurement,
-    };
+    let id = extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default();
+    let report = measured.report(id, service, call, &object);
     let answer = answer(&report, format, tally);
     tally.rendered(ended.elapsed());
     answer
