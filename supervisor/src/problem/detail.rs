@@ -45,12 +45,6 @@ impl Problem {
             }
             Self::MethodNotAllowed { allow } => format!("This path takes {allow}."),
             Self::WrongContentType { got } => wrong_content_type(got.as_deref()),
-            _ => self.detail_of_limits_and_runs(),
-        }
-    }
-
-    fn detail_of_limits_and_runs(&self) -> String {
-        match self {
             Self::BodyTooSlow { limit } => {
                 format!("The body must arrive within {} s; send it in one piece.", limit.as_secs())
             }
@@ -94,12 +88,6 @@ impl Problem {
             Self::ProtocolViolation { reason } => {
                 format!("The object interfered with its worker, whose answer was not taken: {reason}.")
             }
-            _ => self.detail_of_service(),
-        }
-    }
-
-    fn detail_of_service(&self) -> String {
-        match self {
             Self::RateLimited { .. } => {
                 "This client has posted as many jobs as it may for now; try again after the time given."
                     .into()
@@ -114,11 +102,11 @@ impl Problem {
                 format!("{} This is no fault of the object; try again.", sentence(reason))
             }
             Self::WorkerKilled => {
-                "The worker got SIGKILL from outside, most likely because the host ran out of \
-                                   memory; try again or measure a smaller problem."
+                "The worker got SIGKILL from outside, most likely because the host ran out of memory; \
+                 try again or measure a smaller problem."
                     .into()
             }
-            _ => "The service failed on its own account; its log says more.".into(),
+            Self::Internal => "The service failed on its own account; its log says more.".into(),
         }
     }
 
@@ -161,7 +149,21 @@ impl Problem {
             }
             Self::QueueFull { capacity, .. } => json!({ "queue_capacity": capacity }),
             Self::NotReady { reasons } => json!({ "reasons": reasons }),
-            _ => Value::Null,
+            Self::MalformedQuery { .. }
+            | Self::KernelMissing
+            | Self::BadBody
+            | Self::NotFound { .. }
+            | Self::Unauthorized { .. }
+            | Self::BadObject { .. }
+            | Self::BadCall { .. }
+            | Self::CpuTimeLimit
+            | Self::ProtocolViolation { .. }
+            | Self::RateLimited { .. }
+            | Self::Draining
+            | Self::NoWorker { .. }
+            | Self::WorkerFailed { .. }
+            | Self::WorkerKilled
+            | Self::Internal => Value::Null,
         };
         if let Value::Object(members) = members {
             body.extend(members);
