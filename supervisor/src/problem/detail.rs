@@ -20,8 +20,7 @@ impl Problem {
             Self::KernelMissing => "Add kernel=NAME to the query; GET /kernels lists the names.".into(),
             Self::BadParameter { reason, .. } | Self::UnknownKernel { reason, .. } => sentence(reason),
             Self::UnknownOption { name } => format!(
-                "{} is no option of this service; names that begin with `_` are _symbol, _effort, _counts, _check, \
-                 _events, _format, {}.",
+                "{} is no option of this service; names that begin with `_` are {}.",
                 echo(name),
                 options::names()
             ),

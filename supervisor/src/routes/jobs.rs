@@ -61,7 +61,7 @@ fn accept<'s>(
     let client = client::identify(request, service, state.tokens.as_ref())?;
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
-    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
+    let format = asked.options.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
     let mut call = asked.resolve(&state.catalogue)?;
     call.events = asked.selection(&service.facts().hardware)?;
     tally.of_kernel(call.kernel.full_name());
