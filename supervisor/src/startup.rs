@@ -211,7 +211,7 @@ impl Opening {
                 }
             }
             None => {
-                tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service")
+                tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service");
             }
         }
         actix_web::rt::spawn(connections::sweep_forever());
