@@ -41,7 +41,7 @@ pub enum StartupError {
     #[error("cannot open the access log; choose another with --access-log")]
     AccessLog(#[source] io::Error),
     /// The HTTP server failed.
-    #[error("cannot serve")]
+    #[error("{}", cannot_serve(.0))]
     Serve(#[source] io::Error),
     /// A second signal came before the jobs in flight had ended.
     #[error("stopped at once by a second {signal}; jobs in flight are lost")]
@@ -49,6 +49,15 @@ pub enum StartupError {
         /// The signal's name.
         signal: &'static str,
     },
+}
+
+fn cannot_serve(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            "cannot start the threads that serve; allow this user more processes (ulimit -u, or TasksMax= in the unit)"
+        }
+        _ => "the HTTP server failed; start the service again",
+    }
 }
 
 /// What the thread that hears signals tells the one that serves, and hears from it.

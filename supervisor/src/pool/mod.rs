@@ -10,13 +10,14 @@
 //! - `launcher`: the thread that starts zygotes.
 //! - `slot`: one core: its workers, those that wait and those that run.
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
-//! - `backoff`: when to try again what keeps failing.
+//! - `backoff`: when to try again what keeps failing. `blame`: whether a zygote is to be replaced for it.
 //! - `queue`: who gets a worker next.
 //! - `readable`: a socket that is waited on for reading only.
 //! - `exchange`: the conversation with a worker. `examine`: the longer one where its outputs are checked.
 //! - `outcome`: what is said about a job that has ended. `facts`: what is said about the pool.
 
 mod backoff;
+mod blame;
 mod examine;
 mod exchange;
 mod facts;
