@@ -12,6 +12,7 @@
 //! - [`http`]: a client that can also be slow, rude and wrong.
 //! - [`jobs`]: posting objects, and whether a good one is still measured right.
 //! - [`objects`]: the committed objects, and the table that describes them.
+//! - [`openapi`]: what the service says of its answers, held against them.
 //! - [`processes`]: what `/proc` tells of the service's processes.
 //! - [`soak`]: a mixed run of them all, and what is left of it.
 //! - [`systemd`]: the manager's side of its protocols.
@@ -23,6 +24,7 @@ pub mod exposition;
 pub mod http;
 pub mod jobs;
 pub mod objects;
+pub mod openapi;
 pub mod processes;
 pub mod prometheus;
 pub mod service;
