@@ -129,7 +129,7 @@ fn record<B>(service: &Service, response: &ServiceResponse<B>, ids: &Ids<'_>, to
     http.answered(route, request.method(), status, took);
     let problem = response.response().error().and_then(Error::as_error::<Problem>);
     if let Some(problem) = problem {
-        http.refused(problem.kind());
+        http.refused(route, problem.kind());
     }
     let extensions = request.extensions();
     let job = extensions.get::<JobRecord>();

@@ -85,8 +85,12 @@ impl HttpMetrics {
         series.duration.observe(took.as_secs_f64());
     }
 
-    /// A request ended in a problem, which may be that it was turned away.
-    pub fn refused(&self, kind: Kind) {
+    /// A request ended in a problem, which may be that it was turned away. Whoever asks how the service is was told so,
+    /// whatever the answer.
+    pub fn refused(&self, route: Route, kind: Kind) {
+        if route.is_of_health() {
+            return;
+        }
         if let Some((_, count)) = self.rejected.iter().find(|(rejection, _)| *rejection == kind) {
             count.inc();
         }

@@ -128,7 +128,7 @@ impl JobMetrics {
             ),
             multiplexed: families.counter(
                 "perf_multiplexed_runs_total",
-                "Jobs whose hardware counters were shared, so that counts had to be left out.",
+                "Jobs whose counters something else took for a while, so that counts had to be left out.",
             ),
         }
     }
@@ -194,7 +194,7 @@ impl JobMetrics {
 
     fn measured(&self, measurement: &Measurement, ran: Duration) {
         self.phases.observe(measurement.phases, ran);
-        if measurement.counters.iter().any(|reading| reading.time_running < reading.time_enabled) {
+        if shared_counters(measurement) {
             self.multiplexed.inc();
         }
     }
@@ -202,6 +202,12 @@ impl JobMetrics {
     fn violation(&self, call: &str) {
         self.violations.with_label_values(&[call]).inc();
     }
+}
+
+/// Whether something else had counters that the job's were to be on.
+fn shared_counters(measurement: &Measurement) -> bool {
+    let software = measurement.counters.iter().any(|reading| reading.time_running < reading.time_enabled);
+    software || measurement.events.passes.iter().any(|pass| pass.lost > 0)
 }
 
 impl PhaseMetrics {

@@ -56,6 +56,10 @@ const PATHS: [&str; 12] = [
     "/{machine}/run",
 ];
 
+/// Paths whose answer is how the service is.
+const READY: &str = "/readyz";
+const MONITOR: &str = "/{machine}/monitor";
+
 /// The pattern a request matched, for metrics: put beside each handler, so that no look-up is needed to name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Route(&'static str);
@@ -65,6 +69,12 @@ impl Route {
     #[must_use]
     pub fn pattern(self) -> &'static str {
         self.0
+    }
+
+    /// Whether it is there to ask how the service is.
+    #[must_use]
+    pub fn is_of_health(self) -> bool {
+        [READY, MONITOR].contains(&self.0)
     }
 }
 
@@ -83,7 +93,7 @@ pub fn configure(app: &mut web::ServiceConfig) {
 /// Registers what operators need on a listener of their own.
 pub fn configure_operators(app: &mut web::ServiceConfig) {
     app.service(get("/livez", health::live))
-        .service(get("/readyz", health::ready))
+        .service(get(READY, health::ready))
         .service(get("/metrics", health::metrics))
         .service(get("/version", health::version))
         .default_service(web::to(not_found));
@@ -101,12 +111,12 @@ pub fn configure_clients(app: &mut web::ServiceConfig) {
         .service(get("/kernels/{name}", kernels::one))
         .service(get("/machine", machine::describe))
         .service(get("/livez", health::live))
-        .service(get("/readyz", health::ready))
+        .service(get(READY, health::ready))
         .service(get("/version", health::version))
         .service(get("/openapi.json", health::openapi))
         .service(get("/problems", problems::list))
         .service(get("/problems/{slug}", problems::one))
-        .service(get("/{machine}/monitor", monitor::monitor))
+        .service(get(MONITOR, monitor::monitor))
         .service(run())
         .default_service(web::to(not_found));
 }
