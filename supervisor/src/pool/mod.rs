@@ -8,7 +8,7 @@
 //!
 //! - `zygote`: the process that forks, and the messages with it.
 //! - `launcher`: the thread that starts zygotes.
-//! - `slot`: one core: its waiting workers and the one that runs.
+//! - `slot`: one core: its waiting workers and those that run. `worker`: one of them, and how many there may be.
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
 //! - `backoff`: when to try again what keeps failing.
 //! - `queue`: who gets a worker next.

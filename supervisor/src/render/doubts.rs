@@ -23,8 +23,8 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
                 .into(),
         ),
         (Gate::Ungated, _) => warnings.push(
-            "The rounds were not checked against the clock, so disturbed ones may be among them; a shorter function \
-             with _effort=standard is checked."
+            "The rounds were not checked against the clock, so disturbed ones may be among them; those of a function \
+             shorter than 0.5 s are with _effort=standard."
                 .into(),
         ),
         (Gate::Clean, Quality::Unstable) => warnings.push(
