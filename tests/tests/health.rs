@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::process::Signal;
@@ -10,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use webrunner_tests::http::Connection;
 use webrunner_tests::service::{Ended, Launch, Service, kill};
-use webrunner_tests::{jobs, wait};
+use webrunner_tests::{executables, jobs, wait};
 
 const PASSED: &str = r#"webrunner_self_checks_total{outcome="passed"}"#;
 
@@ -93,6 +94,25 @@ fn a_service_that_is_well_passes_from_outside() {
     }
     let runs = service.metrics();
     assert_eq!(runs.value(r#"webrunner_runs_total{kernel="blis.sdot",outcome="ok"}"#), 2.0);
+}
+
+#[test]
+fn a_reader_that_has_left_changes_nothing_about_a_check_and_a_full_disk_is_told() {
+    let service = Service::start();
+    let url = format!("http://{}", service.address());
+    let check = |out: Stdio| {
+        let mut command = Command::new(&executables::get().supervisor);
+        command.args(["self-check", &url]).env("WEBRUNNER_CONFIG", "/dev/null");
+        command.stdout(out).output().expect("the program starts")
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let unread = check(writer.into());
+    assert_eq!((unread.status.code(), unread.stderr.as_slice()), (Some(0), &b""[..]), "{unread:?}");
+    let full = check(fs::File::create("/dev/full").expect("a device").into());
+    let said = String::from_utf8_lossy(&full.stderr);
+    assert_eq!(full.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("webrunner: cannot write to standard output: "), "{said}");
 }
 
 #[test]

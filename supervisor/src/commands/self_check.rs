@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::cli::SelfCheckArgs;
 use crate::http_client::{Answer, Request, Url};
 use crate::self_check::{OBJECT, Probe, QUERY};
@@ -36,8 +36,7 @@ pub(super) fn self_check(args: &SelfCheckArgs, settings: &Settings) -> Result<()
     let begun = Instant::now();
     check(&url, token.as_ref().map(Token::as_str), begun + Duration::from_secs(args.timeout.into()))
         .map_err(|reason| Failure::Other(format!("{url}: {reason}")))?;
-    println!("{url}: ready, and its answer is right ({} ms)", begun.elapsed().as_millis());
-    Ok(())
+    print(format!("{url}: ready, and its answer is right ({} ms)\n", begun.elapsed().as_millis()))
 }
 
 fn check(url: &Url, token: Option<&str>, deadline: Instant) -> Result<(), String> {
