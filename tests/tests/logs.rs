@@ -1,17 +1,19 @@
 //! What the service says of itself: one line for each request, in the form its reader wants, with nothing secret in it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use webrunner_tests::executables;
 use webrunner_tests::http::{Answer, Request};
 use webrunner_tests::jobs;
 use webrunner_tests::objects;
-use webrunner_tests::service::{Launch, Service};
+use webrunner_tests::service::{Launch, Service, kill};
 use webrunner_tests::systemd::has;
 use webrunner_tests::wait;
 
@@ -169,42 +171,110 @@ fn a_file_gets_json() {
     }
 }
 
-/// The service in a mount namespace of its own, whose journal is this test.
+/// A service in a mount namespace of its own, whose journal is this test.
+struct Journaled {
+    child: Child,
+    journal: UnixDatagram,
+}
+
+impl Journaled {
+    /// Starts it; `None`, which is said, where this host has no such namespaces.
+    fn start(flags: &str) -> Option<Self> {
+        let namespaces = ["--user", "--map-root-user", "--mount"];
+        let allowed = Command::new("unshare").args(namespaces).arg("true").stderr(Stdio::null()).status();
+        if !allowed.is_ok_and(|status| status.success()) {
+            println!("skipped: this host allows no mount namespace");
+            return None;
+        }
+        let program = executables::get().supervisor.to_string_lossy().into_owned();
+        let script = format!(
+            "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && echo made && read -r _ && \
+             export JOURNAL_STREAM=\"$(stat -L -c %d:%i /proc/self/fd/2)\" && \
+             exec \"$0\" serve --config /dev/null --listen 127.0.0.1:0 {flags}"
+        );
+        let mut child = Command::new("unshare")
+            .args(namespaces)
+            .args(["sh", "-c", &script, &program])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut made = [0; 5];
+        child.stdout.as_mut().expect("a pipe").read_exact(&mut made).expect("a namespace");
+        let journal = UnixDatagram::bind(format!("/proc/{}/root/run/systemd/journal/socket", child.id()));
+        let journal = journal.expect("a socket in the namespace");
+        journal.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+        drop(child.stdin.take().map(|mut stdin| stdin.write_all(b"\n")));
+        Some(Self { child, journal })
+    }
+
+    /// The next entry whose message begins so, by its fields.
+    fn entry(&self, beginning: &str) -> HashMap<String, String> {
+        let mut bytes = vec![0; 256 << 10];
+        loop {
+            let length = self.journal.recv(&mut bytes).expect("an entry");
+            let entry = fields(&bytes[..length]);
+            if entry.get("MESSAGE").is_some_and(|message| message.starts_with(beginning)) {
+                return entry;
+            }
+        }
+    }
+}
+
+impl Drop for Journaled {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Takes an entry apart: each field is its name, a line's end, eight bytes of length, that many bytes, a line's end.
+fn fields(mut entry: &[u8]) -> HashMap<String, String> {
+    let mut fields = HashMap::new();
+    while !entry.is_empty() {
+        let end = entry.iter().position(|&byte| byte == b'\n').expect("a name");
+        let name = String::from_utf8_lossy(&entry[..end]).into_owned();
+        let (length, rest) = entry[end + 1..].split_first_chunk().expect("a length");
+        let (value, rest) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).expect("a length"));
+        fields.insert(name, String::from_utf8_lossy(value).into_owned());
+        entry = rest.strip_prefix(b"\n").expect("the end of a field");
+    }
+    fields
+}
+
 #[test]
-fn the_journal_gets_fields() {
-    let namespaces = ["--user", "--map-root-user", "--mount"];
-    let allowed = Command::new("unshare").args(namespaces).arg("true").stderr(Stdio::null()).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        println!("skipped: this host allows no mount namespace");
-        return;
+fn the_journal_gets_fields_and_a_message_that_has_them_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = folder.path().join("tokens");
+    fs::write(&tokens, format!("farm:{}\n", "1".repeat(64))).expect("a file");
+    let Some(service) = Journaled::start(&format!("--tokens {}", tokens.display())) else { return };
+    let start = service.entry("starting");
+    assert_eq!((start["PRIORITY"].as_str(), start["SYSLOG_IDENTIFIER"].as_str()), ("5", "webrunner"));
+    assert_eq!(start["MESSAGE"], format!("starting version=\"{}\"", start["WEBRUNNER_VERSION"]));
+    let address = service.entry("listening")["WEBRUNNER_ADDRESS"].parse().expect("an address");
+    let request = Request::post("/zen5/run?kernel=playground", b"x").header("X-Request-Id", "id-1");
+    assert_eq!(request.send(address).status, 401);
+    let line = service.entry("request ");
+    for (field, value) in [
+        ("WEBRUNNER_ID", "id-1"),
+        ("WEBRUNNER_METHOD", "POST"),
+        ("WEBRUNNER_PATH", "/zen5/run"),
+        ("WEBRUNNER_STATUS", "401"),
+        ("TARGET", "request"),
+    ] {
+        assert_eq!(line[field], value, "{line:?}");
     }
-    let program = executables::get().supervisor.to_string_lossy().into_owned();
-    let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && echo made && read -r _ && \
-                  export JOURNAL_STREAM=\"$(stat -L -c %d:%i /proc/self/fd/2)\" && \
-                  exec \"$0\" serve --config /dev/null --listen 127.0.0.1:0";
-    let mut child = Command::new("unshare")
-        .args(namespaces)
-        .args(["sh", "-c", script, &program])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("unshare");
-    let mut made = [0; 5];
-    child.stdout.as_mut().expect("a pipe").read_exact(&mut made).expect("a namespace");
-    let journal = UnixDatagram::bind(format!("/proc/{}/root/run/systemd/journal/socket", child.id()));
-    let journal = journal.expect("a socket in the namespace");
-    journal.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
-    drop(child.stdin.take().map(|mut stdin| stdin.write_all(b"\n")));
-    let mut entry = vec![0; 65536];
-    // The first datagram only finds out whether there is a journal.
-    let length = journal.recv(&mut entry).and_then(|_| journal.recv(&mut entry));
-    let _ = child.kill();
-    let _ = child.wait();
-    let entry = String::from_utf8_lossy(&entry[..length.expect("an entry")]).into_owned();
-    for field in ["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "webrunner", "WEBRUNNER_VERSION"] {
-        assert!(entry.contains(field), "{entry}");
+    let message = &line["MESSAGE"];
+    for words in
+        ["method=\"POST\"", "path=\"/zen5/run\"", "status=401", "outcome=\"unauthorized\"", "took_us="]
+    {
+        assert!(message.contains(words), "{message}");
     }
+    fs::remove_file(&tokens).expect("a file");
+    kill(service.child.id().cast_signed(), Signal::HUP);
+    let message = service.entry("SIGHUP")["MESSAGE"].clone();
+    assert!(message.contains(&tokens.display().to_string()) && message.contains("No such file"), "{message}");
 }
 
 /// A job that takes seconds, on a terminal and through a pipe.
