@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 use webrunner_tests::executables;
-use webrunner_tests::http::{Answer, Request};
+use webrunner_tests::http::{Answer, Connection, Request};
 use webrunner_tests::jobs;
 use webrunner_tests::objects;
 use webrunner_tests::service::{Launch, Service, kill};
@@ -73,6 +73,41 @@ fn a_job_that_fails_says_how() {
     assert_eq!(request.send(service.address()).status, 422);
     let line = line(&service, "bad-1");
     assert_eq!((&line["outcome"], &line["status"]), (&"fault".into(), &422.into()));
+}
+
+#[test]
+fn a_job_whose_client_leaves_is_one_line_in_both_logs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let access = folder.path().join("access");
+    let flags = ["--log-format", "json", "--log-filter", "info", "--access-log", &access.to_string_lossy()];
+    let service =
+        Launch::serve(flags.into_iter().chain(["--deadline", "3600", "--cpu-limit", "3600"])).start();
+    let mut leaves = Connection::open(service.address());
+    let job = jobs::request("hostile/spin.o", "kernel=playground").header("X-Request-Id", "gone-1");
+    leaves.send(&job.header("traceparent", &format!("00-{TRACE}-{PARENT}-01")).bytes());
+    wait::until("the job runs", || service.readiness()["running"] == 1);
+    drop(leaves);
+    let line = line(&service, "gone-1");
+    for (name, value) in [
+        ("outcome", "cancelled"),
+        ("path", "/here/run"),
+        ("machine", "here"),
+        ("kernel", "playground"),
+        ("trace_id", TRACE),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    assert!(line["status"].is_null() && line["took_us"].as_u64() > Some(0), "{line}");
+    service.settle();
+    let access = fs::read_to_string(&access).expect("a log");
+    let lines: Vec<_> = access.lines().filter(|line| line.contains("id=gone-1 ")).collect();
+    assert!(
+        matches!(lines[..], [line] if line.contains(" status=- kernel=playground outcome=cancelled ")),
+        "{access}"
+    );
+    assert_eq!(service.log().matches("gone-1").count(), 1);
+    let metrics = service.metrics();
+    assert_eq!(metrics.value(r#"webrunner_runs_total{kernel="playground",outcome="cancelled"}"#), 1.0);
 }
 
 #[test]

@@ -22,11 +22,11 @@ pub struct RequestLine<'a> {
     pub path: &'a str,
     /// The machine's name in the path.
     pub machine: Option<&'a str>,
-    /// Status of the answer.
-    pub status: u16,
-    /// `ok`, or the slug of the problem.
+    /// Status of the answer; none if the client left before there was one.
+    pub status: Option<u16>,
+    /// `ok`, the slug of the problem, or `cancelled`.
     pub outcome: &'a str,
-    /// Time from the request's head to its answer.
+    /// Time from the request's head to its answer, or to its client's leaving.
     pub took: Duration,
     /// The job, if the request was for one.
     pub job: Option<Job<'a>>,
