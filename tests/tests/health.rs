@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -153,6 +154,38 @@ fn a_service_that_is_not_there_fails_the_check() {
     let ended = check(&format!("http://{closed}"));
     assert_eq!(ended.code, Some(1));
     assert!(ended.complaint().contains(": no answer: "), "{ended:?}");
+}
+
+#[test]
+fn a_check_goes_where_the_settings_say_that_the_service_listens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = format!("unix:{}", folder.path().join("socket").display());
+    let at_socket = Launch::command(["serve", "--listen", &socket, "--self-check", "0"]).start_elsewhere();
+    let tcp = Service::start();
+    let set = |listen: &str| Launch::command(["self-check"]).with_variable("WEBRUNNER_LISTEN", listen).run();
+    for (ended, said) in [
+        (check(&socket), format!("{socket}: ready, ")),
+        (set(&socket), format!("{socket}: ready, ")),
+        (
+            set(&format!("0.0.0.0:{}", tcp.address().port())),
+            format!("http://{}/self-check: ready, ", tcp.address()),
+        ),
+    ] {
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        assert!(ended.stdout.starts_with(&said), "{ended:?}");
+    }
+    drop(at_socket);
+    let ended = check(&socket);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.complaint().starts_with(&format!("{socket}: no answer: ")), "{ended:?}");
+    let silent = folder.path().join("silent");
+    let _listener = UnixListener::bind(&silent).expect("a socket");
+    let url = format!("unix:{}", silent.display());
+    let ended = Launch::command(["self-check", &url, "--timeout", "1"]).run();
+    assert!(ended.complaint().ends_with(": no answer in time"), "{ended:?}");
+    let ended = set("127.0.0.1:0");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.complaint().contains("name the service's URL"), "{ended:?}");
 }
 
 #[test]
