@@ -47,6 +47,10 @@ fn wrong_words_are_told_apart_from_what_went_wrong() {
         (&["--kernel", "sdot", "n=-1"][..], "Parameter `n` must be a whole number from 0 to "),
         (&["--kernel", "sdot", "m=1"], "Kernel blis.sdot has no parameter `m`"),
         (&["--kernel", "sdto"], "Unknown kernel `sdto`; did you mean blis.sdot"),
+        (
+            &["--kernel", "qqqqqqqqqqqqq"],
+            "Unknown kernel `qqqqqqqqqqqqq`; `webrunner kernels` and GET /kernels list those there are",
+        ),
         (&["--kernel", "sdot", "n"], "a parameter is written name=value, got `n`"),
         (&["--kernel", "sdot", "--effort", "most"], "--effort takes quick, standard or thorough"),
         (&[], "the following required arguments were not provided: --kernel <NAME>"),
