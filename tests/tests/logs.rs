@@ -7,14 +7,14 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use webrunner_tests::executables;
 use webrunner_tests::http::{Answer, Connection, Request};
 use webrunner_tests::jobs;
 use webrunner_tests::objects;
 use webrunner_tests::service::{Launch, Service, kill};
-use webrunner_tests::systemd::has;
+use webrunner_tests::systemd::{Manager, has};
 use webrunner_tests::wait;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -204,6 +204,42 @@ fn a_file_gets_json() {
     for line in text().lines() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error} in {line}"));
     }
+}
+
+#[test]
+fn lines_that_were_lost_are_told_of_once_there_is_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let mut manager = Manager::new();
+    // A write beyond the limit of a file's size is then an error, not the end.
+    let launch = Launch::serve(["--error-log", &path.to_string_lossy(), "--log-format", "json"]);
+    let launch = launch.with_variable("NOTIFY_SOCKET", &manager.address());
+    let launch = launch.through(["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    let text = || fs::read_to_string(&path).unwrap_or_default();
+    let service = launch.start_when_said("the file has the line", || text().contains("\"ready\""));
+    manager.hears("READY=1");
+    let mut reload = || {
+        manager.forget();
+        service.signal(Signal::HUP);
+        manager.hears("READY=1");
+    };
+    let limit = |bytes| {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Pid::from_raw(service.id()), Resource::Fsize, limit).expect("a limit");
+    };
+    let before = text();
+    limit(Some(before.len() as u64));
+    reload();
+    assert_eq!(text(), before);
+    limit(None);
+    reload();
+    let after = text();
+    let lines: Vec<Value> = after.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let told =
+        lines.iter().find(|line| line["message"].as_str().is_some_and(|text| text.contains("were lost")));
+    let told = told.unwrap_or_else(|| panic!("{after}"));
+    assert_eq!((&told["level"], &told["lines"]), (&"WARN".into(), &2.into()), "{told}");
+    assert!(told["error"].as_str().is_some_and(|error| error.contains("File too large")), "{told}");
 }
 
 /// A service in a mount namespace of its own, whose journal is this test.
