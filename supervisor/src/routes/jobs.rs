@@ -20,7 +20,10 @@ use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
 
-/// Whether the function computes what it should, for formats that have no place for it.
+/// How far the cycles can be trusted, for formats that have no place for it.
+static QUALITY: HeaderName = HeaderName::from_static("x-quality");
+
+/// Whether the function computes what it should, likewise.
 static CORRECTNESS: HeaderName = HeaderName::from_static("x-correctness");
 
 /// Whether what the worker says can be true, likewise.
@@ -110,6 +113,7 @@ fn answer(report: &Report<'_>, format: Format, tally: &RunTally<'_>) -> Result<H
     response.insert_header((CACHE_CONTROL, word("no-store")));
     let truth = report.truth();
     tally.judged(&truth);
+    response.insert_header((QUALITY.clone(), word(report.quality().name())));
     response.insert_header((CORRECTNESS.clone(), word(truth.correctness.name())));
     response.insert_header((INTEGRITY.clone(), word(truth.integrity.name())));
     let body = match format {
