@@ -16,6 +16,8 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::Context;
 
+use super::request::shortened;
+
 /// Where journald listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -72,7 +74,7 @@ impl Entry {
 
     /// Adds a field: its name, the length of its value, the value.
     fn put(&mut self, name: &str, value: &str) {
-        let value = &value[..value.floor_char_boundary(MAX_VALUE)];
+        let value = shortened(value, MAX_VALUE);
         self.0.extend_from_slice(name.as_bytes());
         self.0.push(b'\n');
         self.0.extend_from_slice(&(value.len() as u64).to_le_bytes());
