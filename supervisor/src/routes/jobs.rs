@@ -15,7 +15,7 @@ use crate::rate_limit::Client;
 use crate::record::{JobRecord, Unanswered};
 use crate::reload::State;
 use crate::render::{self, Report};
-use crate::repeat::{self, Measured};
+use crate::repeat;
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
@@ -63,7 +63,7 @@ fn accept<'s>(
     let client = client::identify(request, service, state.tokens.as_ref())?;
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
-    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
+    let format = asked.options.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
     let mut call = asked.resolve(&state.catalogue)?;
     call.events = asked.selection(&service.facts().hardware)?;
     tally.of_kernel(call.kernel.full_name());
@@ -83,7 +83,7 @@ async fn answer_job(
 ) -> Result<HttpResponse, Problem> {
     let object = body::read(request, payload).await?;
     tally.took_object(object.len());
-    let Measured { measurement, run } = repeat::measure(service, call, &object, |finished| {
+    let measured = repeat::measure(service, call, &object, |finished| {
         tally.ran(finished);
         if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
             job.times = Some((finished.queued, finished.ran));
@@ -92,15 +92,8 @@ async fn answer_job(
     .await?;
     let ended = Instant::now();
     let extensions = request.extensions();
-    let report = Report {
-        id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),
-        machine: &service.machine,
-        pool: service.facts(),
-        call,
-        object: &object,
-        run: &run,
-        measurement: &measurement,
-    };
+    let id = extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default();
+    let report = measured.report(id, service, call, &object);
     let answer = answer(&report, format, tally);
     tally.rendered(ended.elapsed());
     answer
