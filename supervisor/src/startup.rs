@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -37,8 +38,13 @@ use crate::upkeep;
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
     /// The access log cannot be opened.
-    #[error("cannot open the access log; choose another with --access-log")]
-    AccessLog(#[source] io::Error),
+    #[error("cannot open the access log {}; choose another with --access-log", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The HTTP server failed.
     #[error("{}", cannot_serve(.0))]
     Serve(#[source] io::Error),
@@ -105,8 +111,9 @@ thread_local! {
 /// # Errors
 /// [`StartupError::AccessLog`].
 pub fn check_access_log(config: &ServeConfig) -> Result<(), StartupError> {
-    config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
-    Ok(())
+    let Some(path) = &config.access_log else { return Ok(()) };
+    let failed = |source| StartupError::AccessLog { path: path.clone(), source };
+    AccessLog::open(path).map(drop).map_err(failed)
 }
 
 /// Serves until a signal says stop, then finishes what was accepted.
