@@ -84,6 +84,48 @@ fn what_is_no_setting_is_refused_with_the_nearest_one() {
 }
 
 #[test]
+fn every_refusal_says_what_to_do() {
+    for (text, complaint) in [
+        (&b"port = 80\n"[..], ":1: there is no setting port; `webrunner serve --help` lists those there are"),
+        (b"\n[serve]\ndeadline = 1\n", ":2: there is no setting serve; settings stand in no table"),
+        (b"deadline = 1\ndeadline = 2\n", ":2: duplicate key deadline; keep one"),
+        (b"deadline = 1\nworker = \"\xff\"\n", ":2: not UTF-8; save the file as such"),
+    ] {
+        let (_folder, path) = file("");
+        fs::write(&path, text).expect("a file");
+        let ended = config(&path, &[]).run();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.complaint(), format!("{}{complaint}", path.display()));
+    }
+}
+
+#[test]
+fn a_variable_of_the_build_is_no_mistake_and_those_of_kubernetes_are() {
+    let (_folder, path) = file("");
+    let with = |name: &str| config(&path, &[]).with_variable(name, "tcp://10.0.0.1:8081").run();
+    assert_eq!(with("WEBRUNNER_REVISION").code, Some(0));
+    for name in ["WEBRUNNER_PORT", "WEBRUNNER_SERVICE_HOST", "WEBRUNNER_REVISIONS"] {
+        let ended = with(name);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.complaint().starts_with(&format!("there is no setting {name}; ")), "{ended:?}");
+    }
+}
+
+#[test]
+fn files_that_a_service_could_not_take_are_told_behind_the_settings() {
+    for (flag, value) in [("--tokens", "/no/such/tokens"), ("--kernels", "/no/such/kernels")] {
+        let (_folder, path) = file("");
+        let ended = config(&path, &[flag, value]).run();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains(value), "{ended:?}");
+        assert!(
+            ended.stderr.contains(value) && ended.stderr.contains(&format!("with {flag}: No such")),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
 fn values_that_make_no_sense_are_refused_by_where_they_stand() {
     for (text, complaint) in [
         ("\nqueue-size = 5000\n", ":2: queue-size takes 0 to 4096, got 5000"),
@@ -120,12 +162,61 @@ fn a_file_that_is_not_there_is_named() {
     assert!(ended.complaint().starts_with(expected), "{ended:?}");
 }
 
-#[test]
-fn the_documentation_has_the_settings_there_are() {
+/// What `webrunner generate` writes.
+fn generated() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let ended = Launch::command(["generate", &folder.path().to_string_lossy()]).run();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let table = fs::read_to_string(folder.path().join("settings.md")).expect("a table");
+    folder
+}
+
+#[test]
+fn the_limits_a_setting_is_documented_with_are_those_it_has() {
+    let table = fs::read_to_string(generated().path().join("settings.md")).expect("a table");
+    let mut limited = 0;
+    for row in table.lines() {
+        let limits = row.split('(').filter_map(|rest| rest.split_once(')')?.0.split_once(" to ")).next();
+        let Some((least, most)) = limits else { continue };
+        let name = row.split('`').nth(1).expect("a name");
+        let taken = |value: &str| {
+            let (_folder, path) = file(&format!("{name} = {value}\n"));
+            config(&path, &[]).run()
+        };
+        let beyond = (most.parse::<u64>().expect("a number") + 1).to_string();
+        let complaint = format!("{name} takes {least} to {most}, got {beyond}");
+        assert!(taken(&beyond).complaint().ends_with(&complaint), "{:?}", taken(&beyond));
+        for value in [least, most] {
+            assert_eq!(taken(value).code, Some(0), "{name} = {value}");
+        }
+        limited += 1;
+    }
+    assert!(limited >= 8, "{table}");
+}
+
+#[test]
+fn every_command_says_how_it_ends_in_its_help_and_on_its_page() {
+    let help = Launch::command(["--help"]).run().stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.map_while(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let (folder, mut count) = (generated(), 0);
+    for name in commands {
+        let page = folder.path().join(format!("man/webrunner-{name}.1"));
+        let page = fs::read_to_string(page).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for text in [Launch::command([name, "--help"]).run().stdout, page] {
+            let status = text.split("Exit status: ").nth(1).unwrap_or_else(|| panic!("{name}: {text}"));
+            assert!(
+                status.starts_with("0 ") && status.contains(", 1 ") && status.contains(", 2 "),
+                "{status}"
+            );
+        }
+        count += 1;
+    }
+    assert!(count >= 7, "{help}");
+}
+
+#[test]
+fn the_documentation_has_the_settings_there_are() {
+    let table = fs::read_to_string(generated().path().join("settings.md")).expect("a table");
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
     let page = fs::read_to_string(page).expect("docs/operations.md");
     assert!(page.contains(&table), "docs/operations.md must hold this table:\n{table}");

@@ -137,7 +137,10 @@ fn measuring_cores(config: &PoolConfig) -> Finding {
     if others {
         return Finding::ok(
             "cores",
-            format!("jobs are measured on {cores}, the rest is left to the supervisor"),
+            format!(
+                "jobs are measured on {cores}, the rest is left to the supervisor; where no cores are named, one of these takes \
+                 quick jobs too"
+            ),
         );
     }
     let reason = format!("jobs are measured on {cores}, and the supervisor has no core of its own");

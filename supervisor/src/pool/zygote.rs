@@ -1,7 +1,7 @@
 //! Starting a zygote, talking to it, and noticing when it is gone.
 //!
-//! Owns the zygote's process and control socket. The zygote is this program's own executable and trusted until it
-//! forks, yet nothing it sends can panic: a report that makes no sense ends it, and the pool starts another.
+//! Owns the zygote's process and control socket. The zygote is `webrunner-worker`, the executable that comes with this one, and
+//! trusted until it forks, yet nothing it sends can panic: a report that makes no sense ends it, and the pool starts another.
 
 use std::collections::VecDeque;
 use std::fs::File;

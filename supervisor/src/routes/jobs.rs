@@ -8,14 +8,14 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
 use super::{body, check_machine, client};
-use crate::envelope::JobRecord;
 use crate::metrics::RunTally;
 use crate::negotiate::Format;
 use crate::problem::Problem;
 use crate::rate_limit::Client;
+use crate::record::{JobRecord, Unanswered};
 use crate::reload::State;
 use crate::render::{self, Report};
-use crate::repeat::{self, Measured};
+use crate::repeat;
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
@@ -40,18 +40,17 @@ pub(super) async fn run(
     check_machine(&request)?;
     let state = service.live.state();
     let mut tally = service.metrics.jobs.begin();
-    match accept(&request, &service, &state, &mut tally) {
-        Ok((call, format)) => {
-            let result = answer_job(&request, payload, &service, &call, format, &mut tally).await;
-            tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
-            result
-        }
+    let unanswered = Unanswered::begin(&request, &service);
+    let result = match accept(&request, &service, &state, &mut tally) {
+        Ok((call, format)) => answer_job(&request, payload, &service, &call, format, &mut tally).await,
         Err(problem) => {
-            tally.finish(problem.kind().slug());
             body::pass_over(&request, payload).await;
             Err(problem)
         }
-    }
+    };
+    tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
+    unanswered.end();
+    result
 }
 
 /// What is asked for, if it is to be had: all that can be told without the body.
@@ -64,7 +63,7 @@ fn accept<'s>(
     let client = client::identify(request, service, state.tokens.as_ref())?;
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
-    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
+    let format = asked.options.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
     let mut call = asked.resolve(&state.catalogue)?;
     call.events = asked.selection(&service.facts().hardware)?;
     tally.of_kernel(call.kernel.full_name());
@@ -84,7 +83,7 @@ async fn answer_job(
 ) -> Result<HttpResponse, Problem> {
     let object = body::read(request, payload).await?;
     tally.took_object(object.len());
-    let Measured { measurement, run } = repeat::measure(service, call, &object, |finished| {
+    let measured = repeat::measure(service, call, &object, |finished| {
         tally.ran(finished);
         if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
             job.times = Some((finished.queued, finished.ran));
@@ -93,15 +92,8 @@ async fn answer_job(
     .await?;
     let ended = Instant::now();
     let extensions = request.extensions();
-    let report = Report {
-        id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),
-        machine: &service.machine,
-        pool: service.facts(),
-        call,
-        object: &object,
-        run: &run,
-        measurement: &measurement,
-    };
+    let id = extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default();
+    let report = measured.report(id, service, call, &object);
     let answer = answer(&report, format, tally);
     tally.rendered(ended.elapsed());
     answer

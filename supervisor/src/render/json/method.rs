@@ -38,7 +38,7 @@ pub(super) fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
         "preempted_rounds": samples.preempted,
         "fence_weak": report.pool.fence_is_weak(),
         "repeated": report.run.repeated,
-        "options": options::describe(&report.call.options),
+        "options": options::describe(&report.call.options, report.call.effort),
         "fill_seed": format!("{FILL_SEED:#x}"),
     })
 }
