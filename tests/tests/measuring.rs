@@ -222,6 +222,26 @@ fn a_fence_that_does_not_serialise_would_be_told() {
     assert_eq!(warned, weak, "{answer}");
 }
 
+#[test]
+fn what_is_said_of_the_text_is_said_by_the_offsets_of_the_object_as_sent() {
+    let (service, object) = (Service::start(), "good/offsets.o");
+    for places in [1, 4] {
+        let query = |symbol: &str| format!("{PLAYGROUND}&_symbol={symbol}&_placements={places}");
+        let turns = service.measure(object, &query("turns"));
+        assert_eq!(turns["object"]["offset"], 40, "{places} places");
+        assert_eq!(turns["counts"]["loops"], json!([{ "offset": 48, "turns": 1000 }]), "{places} places");
+        let why = service.measure(object, &query("deep"))["code"]["stack_unbounded"].clone();
+        assert!(why.as_str().is_some_and(|why| why.contains("at offset 105 ")), "{places} places: {why}");
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            eprintln!("not asked of what this CPU lacks: it has AVX-512F");
+            continue;
+        }
+        let problem = service.refusal(object, &query("wide"));
+        assert_eq!((slug(&problem), &problem["text_offset"]), ("unsupported-instruction", &json!(152)));
+        assert!(problem["detail"].to_string().contains("152"), "{problem}");
+    }
+}
+
 /// Tells the hog to stop, also where the test fails.
 struct Stop<'a>(&'a AtomicBool);
 

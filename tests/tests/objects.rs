@@ -65,6 +65,7 @@ const RETURNS: &[(&str, &str, u64)] = &[
     ("good/strings_gcc_O2_pic.o", "playground", 16),
     ("good/strings_clang_O2_nopic.o", "playground", 16),
     ("good/aligned64.o", "playground", 0),
+    ("good/offsets.o", "playground&_symbol=turns", 1000),
     ("good/counter_gcc_O2_pic.o", "playground", 102),
     ("good/golden.o", "golden", 4312057813076251648),
     ("good/common_gcc_O2_nopic.o", "playground", 65),
