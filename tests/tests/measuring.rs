@@ -242,6 +242,23 @@ fn what_is_said_of_the_text_is_said_by_the_offsets_of_the_object_as_sent() {
     }
 }
 
+#[test]
+fn what_a_call_moves_and_computes_is_counted_whatever_instructions_do_it() {
+    let service = Service::start();
+    let copied = service.measure("good/scopy.o", "kernel=scopy&n=4096");
+    assert_eq!(copied["correctness"]["verdict"], "verified");
+    let of = |name: &str| figure(&copied, name).map(|figure| figure["value"].clone());
+    assert_eq!((of("Instructions"), of("BytesStored")), (Some(json!(3.0)), Some(json!(16384.0))));
+    assert_eq!(copied["counts"]["string_elements"], 4096);
+    // The return reads its address too.
+    assert_eq!(copied["derived"]["bytes_percent_of_work"], 100.0 * (32768.0 + 8.0) / 32768.0);
+    let dot = service.measure("good/sdot_gcc_O2_x87.o", "kernel=sdot&n=1000");
+    assert_eq!(dot["correctness"]["verdict"], "verified");
+    assert_eq!(figure(&dot, "X87Flops").map(|figure| figure["value"].clone()), Some(json!(2000.0)));
+    assert_eq!(dot["derived"]["flop_percent_of_work"], 100.0);
+    assert_eq!(dot["counts"]["unlisted"], json!({ "mnemonics": 0, "instructions": 0, "loops": 0 }));
+}
+
 /// Tells the hog to stop, also where the test fails.
 struct Stop<'a>(&'a AtomicBool);
 

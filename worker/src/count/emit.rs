@@ -105,6 +105,21 @@ impl<'a> Code<'a> {
         self.with_u32(&[0x48, 0x8d, 0x89], amount.wrapping_neg());
     }
 
+    /// `lea rax, [rax + rcx]`
+    pub(super) fn add_rcx_to_rax(&mut self) {
+        self.put(&[0x48, 0x8d, 0x04, 0x08]);
+    }
+
+    /// `not rcx; lea rax, [rax + rcx + 1]`, which leaves the flags alone as `sub` does not. Changes rcx.
+    pub(super) fn subtract_rcx_from_rax(&mut self) {
+        self.put(&[0x48, 0xf7, 0xd1, 0x48, 0x8d, 0x44, 0x08, 0x01]);
+    }
+
+    /// `mov ecx, ecx`: keeps its lower half.
+    pub(super) fn halve_rcx(&mut self) {
+        self.put(&[0x89, 0xc9]);
+    }
+
     /// `lea rsp, [rsp + amount]`
     pub(super) fn drop_from_stack(&mut self, amount: u32) {
         self.with_u32(&[0x48, 0x8d, 0xa4, 0x24], amount);

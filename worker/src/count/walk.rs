@@ -5,6 +5,8 @@
 //! stops there should the call ever come that way. Work and memory are bounded by [`MAX_STEPS`].
 #![forbid(unsafe_code)]
 
+use std::num::NonZeroU16;
+
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 use webrunner_protocol::counts::{CodePart, NotCountable, Obstacle};
 use webrunner_protocol::reply::CodeFacts;
@@ -12,7 +14,7 @@ use webrunner_protocol::stack::StackUse;
 
 use super::candidates;
 use super::features::Features;
-use super::step::{Kind, Step, kind};
+use super::step::{Kind, Step, is_repeated, kind};
 
 /// Most bytes of text that are looked at.
 pub const MAX_TEXT_BYTES: usize = 256 << 10;
@@ -100,6 +102,8 @@ pub struct Analysis {
     pub(super) steps: Vec<Step>,
     pub(super) runs: Vec<Run>,
     pub(super) blocks: Vec<Block>,
+    /// String instructions with a REP prefix.
+    pub(super) repeated: u16,
     pub(super) marks: Vec<u8>,
     pub(super) too_large: Option<NotCountable>,
 }
@@ -206,6 +210,7 @@ impl<'a> Walk<'a> {
             text_bytes: text.bytes.len(),
             runs,
             blocks: Vec::new(),
+            repeated: 0,
             marks,
             too_large: None,
             // Last, for it grows most, and the worker's heap lets the last block grow where it is.
@@ -296,13 +301,20 @@ impl<'a> Walk<'a> {
         inside.iter_mut().for_each(|byte| *byte |= INSIDE);
         self.mark(at, START);
         let displacement = self.decoder.get_constant_offsets(&instruction).displacement_offset() as u8;
-        self.found.steps.push(Step { instruction, displacement });
+        let repeated = is_repeated(&instruction).then(|| self.next_repeated()).flatten();
+        self.found.steps.push(Step { instruction, displacement, repeated });
         self.note(&instruction);
         if self.found.steps.len() >= MAX_STEPS {
             self.too_large(CodePart::Instructions, MAX_STEPS, MAX_STEPS);
             return Err(End::Nothing);
         }
         self.branch(kind(&instruction, &self.text.bytes[at..next]), at, next)
+    }
+
+    /// A number for one more of the repeated instructions. There are fewer than [`MAX_STEPS`], so it fits.
+    fn next_repeated(&mut self) -> Option<NonZeroU16> {
+        self.found.repeated += 1;
+        NonZeroU16::new(self.found.repeated)
     }
 
     fn branch(&mut self, kind: Kind, at: usize, next: usize) -> Result<usize, End> {
