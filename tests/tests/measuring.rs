@@ -141,6 +141,9 @@ fn reading_one_element_too_many_faults_at_a_guarded_end_only() {
             "{problem}"
         );
     }
+    let problem = service.refusal(object, "kernel=sdot&n=0&_guard=end");
+    assert!(problem["detail"].to_string().contains("0 bytes past the end of x (0 bytes)"), "{problem}");
+    let _ = service.measure("good/sdot_gas.o", "kernel=sdot&n=0&_guard=end&_cold=yes");
     let within = service.measure("good/sdot_gas.o", &format!("{query}&_guard=end"));
     assert_eq!(within["returned"], service.measure("good/sdot_gas.o", query)["returned"]);
 }
