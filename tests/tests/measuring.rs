@@ -41,6 +41,20 @@ fn a_function_is_measured_at_four_offsets_of_a_line() {
 }
 
 #[test]
+fn a_place_that_no_round_was_made_at_has_no_figure() {
+    // 80 ms and more a call: time is up after a few.
+    let long = format!("{PLAYGROUND}&iterations=30000000&_counts=no");
+    let answer = Service::start().measure("peachpy/spin_peachpy.o", &long);
+    let places = answer["method"]["placements"].as_array().expect("a list of places");
+    let unreached: Vec<_> = places.iter().filter(|place| place["rounds"] == 0).collect();
+    assert!(!unreached.is_empty(), "{places:?}");
+    for place in unreached {
+        assert_eq!((&place["cycles"], &place["counts"]), (&Value::Null, &json!(false)));
+    }
+    assert!(!answer["warnings"].to_string().contains("where it lies"), "{answer}");
+}
+
+#[test]
 fn one_place_can_be_asked_for_and_is_all_a_quick_job_has() {
     let service = Service::start();
     let one = service.measure(CHAIN, &format!("{PLAYGROUND}&_placements=1"));
