@@ -96,12 +96,12 @@ pub struct MnemonicCount {
     pub count: u64,
 }
 
-/// How often the first block of a loop ran.
+/// How often a loop was entered or went round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoopTurns {
     /// Bytes from the start of the object's text to the loop's first instruction.
     pub offset: u64,
-    /// How often.
+    /// How often it came to that instruction: once for each entry and once for each backward jump that was taken.
     pub count: u64,
 }
 

@@ -10,7 +10,7 @@ use webrunner_protocol::limits::{MAX_LOOPS, MAX_MIX};
 
 use super::flops::{Element, flops};
 use super::step::Step;
-use super::walk::{Analysis, LOOP};
+use super::walk::{Analysis, HEAD};
 
 /// Extensions whose instructions work on the x87 registers.
 const X87_MMX: [CpuidFeature; 4] =
@@ -30,7 +30,7 @@ pub fn totals(analysis: &Analysis, counters: &[u64]) -> Counts {
         let steps = analysis.steps.get(block.first as usize..).unwrap_or_default();
         let Some(first) = steps.first().filter(|_| count > 0) else { continue };
         let offset = analysis.offset(first);
-        if analysis.marks_at(offset) & LOOP != 0 {
+        if analysis.marks_at(offset) & HEAD != 0 {
             loops.push(LoopTurns { offset: offset as u64, count });
         }
         for step in steps.iter().take(block.count as usize) {

@@ -14,6 +14,7 @@ use webrunner_protocol::stack::StackUse;
 
 use super::candidates;
 use super::features::Features;
+use super::loops;
 use super::step::{Kind, Step, is_repeated, kind};
 
 /// Most bytes of text that are looked at.
@@ -31,8 +32,12 @@ pub(super) const START: u8 = 1;
 const INSIDE: u8 = 2;
 /// A basic block begins here.
 pub(super) const LEADER: u8 = 4;
-/// A backward branch or a call comes here.
+/// A backward branch or a call comes here, so that the copy takes one from its budget.
 pub(super) const LOOP: u8 = 8;
+/// An indirect branch may come here.
+pub(super) const CANDIDATE: u8 = 16;
+/// A loop begins here.
+pub(super) const HEAD: u8 = 32;
 
 /// A loaded text segment and the function in it.
 #[derive(Debug, Clone, Copy)]
@@ -197,6 +202,8 @@ pub(super) struct Walk<'a> {
     pending: Vec<u32>,
     /// An instruction names an address in the text, for whatever purpose.
     names_text: bool,
+    /// A jump goes back.
+    jumps_back: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -217,7 +224,7 @@ impl<'a> Walk<'a> {
             steps: Vec::with_capacity(64),
         };
         let decoder = Decoder::with_ip(64, text.bytes, text.address, DecoderOptions::NONE);
-        Self { text, found, decoder, pending, names_text: false }
+        Self { text, found, decoder, pending, names_text: false, jumps_back: false }
     }
 
     fn too_large(&mut self, what: CodePart, count: usize, limit: usize) {
@@ -241,6 +248,14 @@ impl<'a> Walk<'a> {
             if self.found.marks_at(offset as usize) & (START | INSIDE) == 0 {
                 self.run(offset as usize);
             }
+        }
+    }
+
+    /// The same of code that an indirect branch may go to.
+    pub(super) fn follow_candidate(&mut self, address: u64) {
+        if let Some(offset) = self.offset_of(address) {
+            self.mark(offset, CANDIDATE);
+            self.follow(address);
         }
     }
 
@@ -333,6 +348,7 @@ impl<'a> Walk<'a> {
             Kind::Return(_) => (None, false),
         };
         if let Some((target, marks)) = target {
+            self.jumps_back |= marks & LOOP != 0 && !matches!(kind, Kind::Call(_));
             self.target(target, marks);
         }
         if goes_on {
@@ -380,6 +396,10 @@ impl<'a> Walk<'a> {
         let blocks = self.found.blocks.len();
         if blocks > MAX_BLOCKS {
             self.too_large(CodePart::Blocks, blocks, MAX_BLOCKS);
+        }
+        if self.jumps_back && self.found.too_large.is_none() {
+            let heads = loops::heads(&self.found, &self.text);
+            heads.into_iter().for_each(|offset| self.mark(offset as usize, HEAD));
         }
         self.found
     }

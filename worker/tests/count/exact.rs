@@ -2,6 +2,7 @@
 
 use std::arch::global_asm;
 
+use webrunner_protocol::counts::LoopTurns;
 use webrunner_protocol::plan::Argument;
 use webrunner_worker::count::Ending;
 
@@ -223,6 +224,39 @@ code!(
 code!(skips_a_bad_end, "test rdi, rdi", "jz 2f", "mov eax, 3", "ret", "2: .byte 0x06");
 code!(transaction, "test rdi, rdi", "jz 2f", "ret", "2: xbegin 3f", "xend", "3: ret");
 code!(jumps_into_itself, "test rdi, rdi", "jz 2f + 1", "2: mov eax, 0xc3", "ret");
+// Tested at its head: the last test fails. It calls what lies before it, and leaves by a jump back to yet other code.
+code!(
+    loops_and_calls,
+    "jmp 4f",
+    "2: mov eax, 9",
+    "ret",
+    "3: nop",
+    "ret",
+    "4: call 3b",
+    "5: sub rdi, 1",
+    "jb 6f",
+    "call 3b",
+    "jmp 5b",
+    "6: jmp 2b",
+);
+// A dispatch in a loop: to its cases through a register, back from them by jumps.
+code!(
+    dispatches,
+    "lea r8, [rip + 3f]",
+    "lea r9, [rip + 4f]",
+    "xor eax, eax",
+    "2: dec rdi",
+    "js 5f",
+    "test edi, 1",
+    "mov rdx, r8",
+    "cmovz rdx, r9",
+    "jmp rdx",
+    "3: inc eax",
+    "jmp 2b",
+    "4: add eax, 3",
+    "jmp 2b",
+    "5: ret",
+);
 code!(endless, "2: inc rax", "jmp 2b");
 code!(endless_returns, "lea rax, [rip + test_count_endless_returns]", "push rax", "ret");
 
@@ -244,6 +278,22 @@ fn a_loop_of_n_turns_takes_three_n_and_two_instructions() {
         assert_eq!((counts.loops.len(), counts.loops[0].offset, counts.loops[0].count), (1, 3, n));
         assert_eq!(counts.classes.general, counts.instructions);
     }
+}
+
+#[test]
+fn what_is_called_or_jumped_to_at_last_is_no_loop() {
+    for n in [0, 1, 1000] {
+        let run = count(&loops_and_calls(), n);
+        let loops: Vec<_> = run.counts.loops.iter().map(|turns| (turns.offset, turns.count)).collect();
+        assert_eq!((loops, run.counts.calls), (vec![(15, n + 1)], n + 1));
+    }
+}
+
+#[test]
+fn a_loop_is_found_through_an_indirect_jump() {
+    let run = count(&dispatches(), 10);
+    assert_eq!(run.returned, 5 + 5 * 3);
+    assert_eq!(run.counts.loops, [LoopTurns { offset: 16, count: 11 }]);
 }
 
 #[test]
