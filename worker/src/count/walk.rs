@@ -59,6 +59,8 @@ pub struct Facts {
     pub bytes: usize,
     /// Extensions they need.
     pub needs: Features,
+    /// Those of them that it must not be run without.
+    pub requires: Features,
     /// There are branches through registers or memory.
     pub indirect_branches: bool,
     /// The code asks which CPU it runs on, so what it needs it may do without.
@@ -129,7 +131,7 @@ impl Analysis {
     pub fn first_needing(&self, features: Features) -> Option<u64> {
         let needing = self.steps.iter().find(|step| {
             let mut needs = Features::default();
-            needs.add(&step.instruction);
+            needs.add_required(&step.instruction);
             !needs.and(features).is_empty()
         });
         needing.map(|step| self.offset(step) as u64)
@@ -366,6 +368,7 @@ impl<'a> Walk<'a> {
         let facts = &mut self.found.facts;
         facts.bytes += instruction.len();
         facts.needs.add(instruction);
+        facts.requires.add_required(instruction);
         facts.asks_cpu |= matches!(instruction.mnemonic(), Mnemonic::Cpuid | Mnemonic::Xgetbv);
         facts.privileged |= instruction.is_privileged();
         facts.system_calls |= matches!(

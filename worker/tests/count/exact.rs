@@ -4,7 +4,7 @@ use std::arch::global_asm;
 
 use webrunner_protocol::counts::LoopTurns;
 use webrunner_protocol::plan::Argument;
-use webrunner_worker::count::Ending;
+use webrunner_worker::count::{Ending, Features};
 
 use crate::machine::{Program, Run};
 
@@ -221,6 +221,7 @@ code!(
     "cmovno ecx, edx", "cmovb ecx, edx", "cmovae ecx, edx", "cmove ecx, edx", "cmovne ecx, edx",
     "cmovbe ecx, edx", "cmova ecx, edx", "cmovs ecx, edx", "xadd ecx, edx", "ret",
 );
+code!(counts_zeros, "lzcnt eax, edi", "tzcnt ecx, edi", "add eax, ecx", "ret");
 code!(skips_a_bad_end, "test rdi, rdi", "jz 2f", "mov eax, 3", "ret", "2: .byte 0x06");
 code!(transaction, "test rdi, rdi", "jz 2f", "ret", "2: xbegin 3f", "xend", "3: ret");
 code!(jumps_into_itself, "test rdi, rdi", "jz 2f + 1", "2: mov eax, 0xc3", "ret");
@@ -468,6 +469,17 @@ fn a_gather_is_one_load_of_all_its_lanes() {
     let numbers = [1.0f32; 8];
     let counts = gathers().count(&[Argument::Pointer(0)], &[numbers.as_ptr() as u64]).counts;
     assert_eq!((counts.loads, counts.load_bytes), (2, 32 + 8));
+}
+
+#[test]
+fn zeros_that_older_cpus_count_otherwise_are_among_what_is_needed() {
+    let names = |features: Features| -> Vec<_> {
+        features.names().iter().map(|name| name.as_str().to_owned()).collect()
+    };
+    let facts = counts_zeros().analysis.facts;
+    assert_eq!(names(facts.needs), ["bmi1", "abm"]);
+    // Compilers write `rep bsf` for any CPU, where both mean the same.
+    assert_eq!(names(facts.requires), ["abm"]);
 }
 
 #[test]
