@@ -130,10 +130,12 @@ pub enum NotCountable {
         offset: u64,
     },
     /// The call jumped where no instruction was expected.
-    #[error("the call jumped to {target:#x}, which static analysis had not found to be code")]
+    #[error("at offset {offset} of the text the call branched {}, where static analysis had found no code", place(*target))]
     UnknownTarget {
-        /// The address.
-        target: u64,
+        /// Bytes from the start of the object's text to the branch or return.
+        offset: u64,
+        /// The same of where it led; `None` if that is not in the text.
+        target: Option<u64>,
     },
     /// The counted call raised a signal although the measured ones did not.
     #[error("the counted call raised a signal, unlike the measured ones")]
@@ -141,6 +143,10 @@ pub enum NotCountable {
     /// The function takes longer than a counted call may.
     #[error("the function runs too long for a counted call at this effort")]
     TooLong,
+}
+
+fn place(target: Option<u64>) -> String {
+    target.map_or("out of it".to_owned(), |offset| format!("to offset {offset}"))
 }
 
 /// What a limit on countable code is about.
@@ -256,6 +262,16 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_branch_to_nowhere_known_is_told_by_offsets() {
+        let told = |target| NotCountable::UnknownTarget { offset: 12, target }.to_string();
+        assert_eq!(
+            told(Some(40)),
+            "at offset 12 of the text the call branched to offset 40, where static analysis had found no code"
+        );
+        assert!(told(None).contains("offset 12 of the text the call branched out of it"));
+    }
 
     #[test]
     fn counts_that_exceed_the_instructions_are_refused() {

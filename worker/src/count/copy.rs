@@ -274,7 +274,7 @@ impl Copy<'_> {
             }
             Kind::IndirectJump => self.indirect(step, bytes, 0xe9),
             Kind::IndirectCall => self.indirect(step, bytes, 0xe8),
-            Kind::Return(dropped) => self.ret(bytes, dropped),
+            Kind::Return(dropped) => self.ret(bytes, dropped, from),
             // The run's end stops the call here.
             Kind::Unsupported => {}
         }
@@ -330,6 +330,7 @@ impl Copy<'_> {
     /// Reads the branch's target into rcx, in place of going there, and has it translated.
     fn indirect(&mut self, step: &Step, bytes: &[u8], opcode: u8) {
         self.code.store_rcx(self.slot(Slot::Rcx));
+        self.code.store(self.slot(Slot::From), self.analysis.offset(step) as u32);
         let prefixes = bytes.iter().take_while(|&&byte| is_prefix(byte)).count();
         for &prefix in &bytes[..prefixes] {
             // Only these change the operand.
@@ -349,7 +350,7 @@ impl Copy<'_> {
     }
 
     /// Returns, unless the original text lies at the return address: the function pushed that itself.
-    fn ret(&mut self, bytes: &[u8], dropped: u16) {
+    fn ret(&mut self, bytes: &[u8], dropped: u16, from: u32) {
         self.code.store_rcx(self.slot(Slot::Rcx));
         self.code.load_rcx_from_stack();
         self.code.subtract_from_rcx(self.text.address as u32);
@@ -361,6 +362,7 @@ impl Copy<'_> {
         self.code.put(&[0xe3, (LOAD_BYTES + bytes.len()) as u8]);
         self.code.load_rcx(self.slot(Slot::Rcx));
         self.code.put(bytes);
+        self.code.store(self.slot(Slot::From), from);
         self.code.load_rcx_from_stack();
         self.code.drop_from_stack(8 + u32::from(dropped));
         self.code.jump(self.stubs.translate);

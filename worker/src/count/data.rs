@@ -22,6 +22,8 @@ pub(super) enum Slot {
     Target,
     /// The same in the copy.
     Out,
+    /// Offset in the text of the branch whose target is being looked for.
+    From,
     /// Loop turns, calls and indirect branches that are left.
     Budget,
     /// rsp when the copy was called.
@@ -147,7 +149,10 @@ pub fn read(analysis: &Analysis, data: &[u8]) -> (Ending, Vec<u64>) {
     let ending = match (kind, obstacle) {
         (0, _) => Ending::Returned,
         (Status::UNKNOWN_TARGET, _) => {
-            Ending::Stopped(NotCountable::UnknownTarget { target: word(data, Slot::Target as usize) })
+            let at = |offset: u64| Some(offset).filter(|&offset| offset < analysis.text_bytes as u64);
+            let target = at(word(data, Slot::Target as usize).wrapping_sub(analysis.address));
+            let offset = at(word(data, Slot::From as usize)).unwrap_or_default();
+            Ending::Stopped(NotCountable::UnknownTarget { offset, target })
         }
         (_, Some(&(_, obstacle))) => {
             Ending::Stopped(NotCountable::Obstacle { obstacle, offset: status >> 8 })

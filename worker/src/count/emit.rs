@@ -90,6 +90,12 @@ impl<'a> Code<'a> {
         self.with_u32(&[0xb9], value);
     }
 
+    /// `mov qword [to], value`; `value` is below [`REACH`].
+    pub(super) fn store(&mut self, to: u32, value: u32) {
+        self.with_u32(&[0x48, 0xc7, 0x04, 0x25], to);
+        self.put(&value.to_le_bytes());
+    }
+
     /// `mov rcx, [rsp]`
     pub(super) fn load_rcx_from_stack(&mut self) {
         self.put(&[0x48, 0x8b, 0x0c, 0x24]);

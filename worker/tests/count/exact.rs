@@ -2,7 +2,7 @@
 
 use std::arch::global_asm;
 
-use webrunner_protocol::counts::LoopTurns;
+use webrunner_protocol::counts::{LoopTurns, NotCountable};
 use webrunner_protocol::plan::Argument;
 use webrunner_worker::count::{Ending, Features};
 
@@ -222,6 +222,10 @@ code!(
     "cmovbe ecx, edx", "cmova ecx, edx", "cmovs ecx, edx", "xadd ecx, edx", "ret",
 );
 code!(counts_zeros, "lzcnt eax, edi", "tzcnt ecx, edi", "add eax, ecx", "ret");
+// Jumps to a place that no instruction names.
+code!(jumps_past, "lea rax, [rip - 7]", "add rax, 14", "jmp rax", "nop", "nop", "ret");
+code!(returns_past, "lea rax, [rip - 7]", "add rax, 14", "push rax", "ret", "nop", "nop", "ret");
+code!(jumps_out, "mov rax, rdi", "jmp rax");
 code!(skips_a_bad_end, "test rdi, rdi", "jz 2f", "mov eax, 3", "ret", "2: .byte 0x06");
 code!(transaction, "test rdi, rdi", "jz 2f", "ret", "2: xbegin 3f", "xend", "3: ret");
 code!(jumps_into_itself, "test rdi, rdi", "jz 2f + 1", "2: mov eax, 0xc3", "ret");
@@ -480,6 +484,16 @@ fn zeros_that_older_cpus_count_otherwise_are_among_what_is_needed() {
     assert_eq!(names(facts.needs), ["bmi1", "abm"]);
     // Compilers write `rep bsf` for any CPU, where both mean the same.
     assert_eq!(names(facts.requires), ["abm"]);
+}
+
+#[test]
+fn a_branch_to_nowhere_known_is_told_by_offsets_in_the_text() {
+    for (program, value, offset, target) in
+        [(jumps_past(), 0, 11, Some(14)), (returns_past(), 0, 12, Some(14)), (jumps_out(), 0x1234, 3, None)]
+    {
+        let stopped = program.count_within(100, &integer(value), &[]).unwrap().ending;
+        assert_eq!(stopped, Ending::Stopped(NotCountable::UnknownTarget { offset, target }));
+    }
 }
 
 #[test]
