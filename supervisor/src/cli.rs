@@ -50,22 +50,7 @@ pub struct RunArgs {
     /// Parameters of the kernel, as name=value
     #[arg(value_name = "PARAM=VALUE")]
     pub parameters: Vec<String>,
-    /// Function to call [default: the one named as the kernel, or the only one]
-    #[arg(long, value_name = "NAME")]
-    pub symbol: Option<String>,
-    /// How much time to spend on a steady answer: quick, standard or thorough
-    #[arg(long, value_name = "EFFORT", default_value = "standard")]
-    pub effort: String,
-    /// Hardware events to count in place of the usual ones: names, aliases or cpu/event=0xa1,umask=1/, joined by commas
-    #[arg(long, value_name = "LIST")]
-    pub events: Option<String>,
-    /// Count what one call executes: yes or no [default: yes unless the effort is quick]
-    #[arg(long, value_name = "YES|NO")]
-    pub counts: Option<String>,
-    /// Check what the function computes: yes or no [default: yes unless the effort is quick]
-    #[arg(long, value_name = "YES|NO")]
-    pub check: Option<String>,
-    /// How to measure.
+    /// The same as in a query.
     #[command(flatten)]
     pub options: OptionArgs,
     /// Print the full answer as JSON

@@ -117,6 +117,20 @@ fn each_effort_is_told_and_a_quick_one_doubted() {
 }
 
 #[test]
+fn every_form_says_how_far_it_can_be_trusted() {
+    let service = Service::start();
+    for form in ["text", "csv"] {
+        let answer = service.post(CHAIN, &format!("{PLAYGROUND}&_effort=quick&_format={form}"));
+        assert_eq!(answer.header("x-quality"), Some("quick"), "{answer:?}");
+    }
+    let answer = service.post(CHAIN, &format!("{PLAYGROUND}&_format=json"));
+    assert_eq!(answer.header("x-quality"), answer.json()["quality"].as_str(), "{answer:?}");
+    let quick = service.measure(CHAIN, &format!("{PLAYGROUND}&_effort=quick"));
+    let absent = named(&quick["absent"], "ThroughputCycles");
+    assert!(absent.len() == 1 && quick["method"]["minus_empty_call"].is_null(), "{quick}");
+}
+
+#[test]
 fn layers_of_isolation_are_told_and_missing_ones_explained() {
     let answer = Service::start().measure(CHAIN, PLAYGROUND);
     let layers = answer["isolation"].as_array().expect("layers");

@@ -4,8 +4,10 @@
 //! the lock it makes only keyed calls, and allocates no more than a request to fork holds. When its control socket closes it exits, and the kernel
 //! takes its workers with it.
 
+use std::ops::Range;
 use std::time::Duration;
 
+use seccompiler::BpfProgram;
 use webrunner_protocol::control::{
     Ended, Ends, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
@@ -37,25 +39,48 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
         eprintln!("webrunner-worker {} is started by webrunner, not by hand", env!("CARGO_PKG_VERSION"));
         sys::exit(EXIT_USAGE);
     }
-    let config = match receive_config() {
-        Ok(config) => config,
-        Err(reason) => unable(0, reason),
-    };
-    if let Err(error) = lock.check(config.require) {
-        unable(0, error.to_string());
+    // The lock begins by placing descriptors; until then the control socket is the first.
+    let (config, meter, own) = before_lock(lock).unwrap_or_else(|reason| unable(0, reason));
+    let (ready, filter) =
+        under_lock(config, meter, lock).unwrap_or_else(|reason| unable(fd::CONTROL, reason));
+    // When all that forks are to find is built, and before the filter, which lets nobody advise the kernel on memory.
+    allocator.settle();
+    image::keep_from_forks(&own);
+    if lock.filters()
+        && let Err(error) = lockdown::install_filter(filter)
+    {
+        unable(fd::CONTROL, chain(&error));
     }
+    // Only now: once it has heard this the supervisor sends jobs.
+    if packet::send(&ready, None).is_err() {
+        sys::exit(EXIT_UNABLE);
+    }
+    serve()
+}
+
+/// Does what needs the rights that the lock takes away, and gives the configuration, what jobs are measured with, and the
+/// memory that is the zygote's alone.
+fn before_lock(lock: Lock) -> Result<(ZygoteConfig, Meter, Vec<Range<usize>>), String> {
+    let config = receive_config()?;
+    lock.check(config.require).map_err(|error| chain(&error))?;
     lockdown::set_name(config.core);
-    if let Err(error) = lockdown::pin(config.core) {
-        unable(0, chain(&error));
-    }
-    // The clock and /proc are not needed after this.
+    // Before anything is looked at: the clock and what calling costs are to be this core's.
+    lockdown::pin(config.core).map_err(|error| chain(&error))?;
+    // The last that needs the vDSO and /proc.
     let ticks_per_us = clock::ticks_per_microsecond();
     let own = image::economise();
-    let Some(meter) = meter(ticks_per_us) else { unable(0, "the trampoline is in use".into()) };
-    let layers = match lockdown::lock_down(&config, lock) {
-        Ok(layers) => layers,
-        Err(error) => unable(fd::CONTROL, chain(&error)),
-    };
+    let mut session = Session::open().ok_or("the trampoline is in use")?;
+    count::rehearse();
+    let host = Host::probe(&mut session, ticks_per_us);
+    let meter = Meter { session, host, ticks_per_us, missing_features: count::missing() };
+    Ok((config, meter, own))
+}
+
+/// Locks this process but for the filter, and builds what workers are born with. Gives the report for the supervisor, and the
+/// filter.
+fn under_lock(config: ZygoteConfig, meter: Meter, lock: Lock) -> Result<(Vec<u8>, BpfProgram), String> {
+    let layers = lockdown::lock_down(&config, lock).map_err(|error| chain(&error))?;
+    // As the user that workers are too, and before the filter, which lets workers alone open events, on themselves.
     let events = EventTable::probe(config.events);
     let status = ZygoteStatus {
         pid: std::process::id() as i32,
@@ -66,31 +91,11 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
         plan: events.plan().clone(),
     };
     worker::prepare(Profile { events, cpu_seconds: config.cpu_seconds, meter, lock });
-    let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
-        unable(fd::CONTROL, "the list of events is too long".into())
-    };
-    let filter = match lockdown::compile_filter() {
-        Ok(filter) => filter,
-        Err(error) => unable(fd::CONTROL, chain(&error)),
-    };
-    allocator.settle();
-    image::keep_from_forks(&own);
-    if lock.filters()
-        && let Err(error) = lockdown::install_filter(filter)
-    {
-        unable(fd::CONTROL, chain(&error));
-    }
-    if packet::send(&ready, None).is_err() {
-        sys::exit(EXIT_UNABLE);
-    }
-    serve()
-}
-
-fn meter(ticks_per_us: f64) -> Option<Meter> {
-    let mut session = Session::open()?;
-    count::rehearse();
-    let host = Host::probe(&mut session, ticks_per_us);
-    Some(Meter { session, host, ticks_per_us, missing_features: count::missing() })
+    // Made before the allocator settles: what is allocated later lies in the array that each worker goes on with.
+    let ready = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES)
+        .map_err(|_| "the list of events is too long")?;
+    let filter = lockdown::compile_filter().map_err(|error| chain(&error))?;
+    Ok((ready, filter))
 }
 
 /// An error and its causes, on one line.
