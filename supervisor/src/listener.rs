@@ -1,19 +1,23 @@
 //! Sockets to listen on: those that systemd hands over, else one of our own.
 //!
+//! One of our own is bound first, so that a start fails early where it cannot be, and listens only once there is somebody to
+//! serve: until then whoever connects is refused, and not kept waiting.
+//!
 //! A Unix socket is made with its final permissions, so that there is no moment in which others may connect, and its
 //! file is removed at the end. A file left by a service that was killed is replaced; one that is in use is not.
 
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{Mode, chmod, fchmod};
-use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use rustix::net::sockopt::{set_socket_reuseaddr, socket_acceptconn, socket_domain, socket_type};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, shutdown, socket_with};
 
 use crate::config::ServeConfig;
 use crate::settings::Listen;
@@ -25,7 +29,7 @@ const BACKLOG: i32 = 1024;
 /// What a socket unit calls the socket for operators (`FileDescriptorName=`); any other is for clients.
 const OPERATORS: &str = "metrics";
 
-/// A socket that listens.
+/// A socket that listens, or is bound to.
 #[derive(Debug)]
 pub enum Listener {
     /// At an address of a network.
@@ -39,8 +43,10 @@ pub enum Listener {
 pub struct Listeners {
     /// Those for clients.
     pub sockets: Vec<Listener>,
-    /// The one for operators, if they have their own.
-    pub operators: Option<TcpListener>,
+    /// Those for operators, if they have their own.
+    pub operators: Vec<Listener>,
+    /// Whether those for clients are systemd's, so that others listen there after this service.
+    outlive: bool,
     /// Removes the file when dropped.
     pub file: Option<SocketFile>,
 }
@@ -74,27 +80,26 @@ pub enum ListenError {
 /// # Errors
 /// See [`ListenError`].
 pub fn open(config: &ServeConfig) -> Result<Listeners, ListenError> {
-    let mut listeners = Listeners { sockets: Vec::new(), operators: None, file: None };
+    let mut listeners = Listeners { sockets: Vec::new(), operators: Vec::new(), outlive: true, file: None };
     for inherited in systemd::sockets().map_err(ListenError::Inherit)? {
-        let for_operators = inherited.name == OPERATORS;
-        match Listener::inherited(inherited)? {
-            Listener::Tcp(socket) if for_operators => listeners.operators = Some(socket),
-            socket => listeners.sockets.push(socket),
-        }
+        let sort =
+            if inherited.name == OPERATORS { &mut listeners.operators } else { &mut listeners.sockets };
+        sort.push(Listener::inherited(inherited)?);
     }
     if listeners.sockets.is_empty() {
-        listeners.listen(&config.listen, config.socket_mode)?;
+        listeners.outlive = false;
+        listeners.bind(&config.listen, config.socket_mode)?;
     }
-    if let (None, Some(address)) = (&listeners.operators, config.metrics_listen) {
+    if let Some(address) = config.metrics_listen {
         let bound = bind_tcp(address).map_err(bind_error("--metrics-listen", &Listen::Tcp(address)))?;
-        listeners.operators = Some(bound);
+        listeners.operators.push(Listener::Tcp(bound));
     }
     Ok(listeners)
 }
 
 impl Listeners {
-    /// Listens at the address that the settings give.
-    fn listen(&mut self, address: &Listen, socket_mode: u32) -> Result<(), ListenError> {
+    /// Takes the address that the settings give.
+    fn bind(&mut self, address: &Listen, socket_mode: u32) -> Result<(), ListenError> {
         let failed = bind_error("--listen", address);
         match address {
             Listen::Tcp(address) => self.sockets.push(Listener::Tcp(bind_tcp(*address).map_err(failed)?)),
@@ -106,6 +111,54 @@ impl Listeners {
         }
         Ok(())
     }
+
+    /// Listens at all that were made by [`open`] with this configuration; those of systemd have done so before.
+    ///
+    /// # Errors
+    /// [`ListenError::Bind`] if another service has listened there meanwhile.
+    pub fn listen(&self, config: &ServeConfig) -> Result<(), ListenError> {
+        if self.file.as_ref().is_some_and(|file| !file.is_in_place()) {
+            let taken = io::ErrorKind::AddrInUse.into();
+            return Err(bind_error("--listen", &config.listen)(taken));
+        }
+        for socket in &self.sockets {
+            listen_at(socket).map_err(bind_error("--listen", &config.listen))?;
+        }
+        if let (Some(socket), Some(address)) = (self.operators.last(), config.metrics_listen) {
+            listen_at(socket).map_err(bind_error("--metrics-listen", &Listen::Tcp(address)))?;
+        }
+        Ok(())
+    }
+
+    /// The line of clients at the sockets that nobody takes over from this service.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn line(&self) -> io::Result<Line> {
+        let own = if self.outlive { &[][..] } else { &self.sockets };
+        own.iter().map(|socket| socket.as_fd().try_clone_to_owned()).collect::<io::Result<_>>().map(Line)
+    }
+}
+
+/// Clients that are not accepted yet.
+#[derive(Debug, Default)]
+pub struct Line(Vec<OwnedFd>);
+
+impl Line {
+    /// Sends those who stand in it away, and refuses whoever comes.
+    pub fn close(&self) {
+        for socket in &self.0 {
+            // One that listens no more is closed.
+            let _ = shutdown(socket, Shutdown::Read);
+        }
+    }
+}
+
+fn listen_at(socket: impl AsFd) -> io::Result<()> {
+    if !socket_acceptconn(&socket)? {
+        rustix::net::listen(socket, BACKLOG)?;
+    }
+    Ok(())
 }
 
 fn bind_error(flag: &'static str, address: &Listen) -> impl FnOnce(io::Error) -> ListenError {
@@ -114,10 +167,13 @@ fn bind_error(flag: &'static str, address: &Listen) -> impl FnOnce(io::Error) ->
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    rustix::net::listen(&listener, BACKLOG)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    // What lingers of an earlier service's connections does not keep the port from the next.
+    set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket.into())
 }
 
 fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
@@ -130,7 +186,6 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     let file = SocketFile::of(path)?;
     chmod(path, mode)?;
-    rustix::net::listen(&socket, BACKLOG)?;
     Ok((socket.into(), file))
 }
 
@@ -182,6 +237,15 @@ impl Listener {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// The file of a Unix socket; removed when dropped, unless another has taken its place.
 #[derive(Debug)]
 pub struct SocketFile {
@@ -193,11 +257,16 @@ impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), identity: identity(path)? })
     }
+
+    /// Whether it is still there, and no other in its place.
+    fn is_in_place(&self) -> bool {
+        identity(&self.path).is_ok_and(|now| now == self.identity)
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+        if self.is_in_place() {
             // It is of no use to anybody; the next start removes it too.
             let _ = fs::remove_file(&self.path);
         }
@@ -223,11 +292,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let (listener, file) = bind_unix(&path, 0o640).unwrap();
+        listen_at(&listener).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(bind_unix(&path, 0o640).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         // As after SIGKILL: nobody listens, the file is still there.
         let (_second, replacement) = bind_unix(&path, 0o600).unwrap();
+        assert!(replacement.is_in_place() && !file.is_in_place());
         drop(file);
         assert!(path.exists());
         drop(replacement);

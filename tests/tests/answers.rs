@@ -37,10 +37,7 @@ fn every_figure_has_a_unit_a_source_and_as_many_samples_as_it_says() {
     for figure in answer["results"].as_array().expect("figures") {
         assert!(figure["unit"].is_string() && figure["value"].is_number(), "{figure}");
         let source = figure["source"].as_str().expect("a source");
-        assert!(
-            ["pmu", "tsc-chain", "tsc-single", "block-count", "static", "kernel"].contains(&source),
-            "{figure}"
-        );
+        assert!(["pmu", "tsc-chain", "tsc-single", "block-count", "kernel"].contains(&source), "{figure}");
         if source == "tsc-chain" {
             let samples = figure["samples"].as_array().expect("samples");
             assert_eq!(figure["n"], samples.len(), "{figure}");

@@ -1,5 +1,8 @@
 //! Stopping: what was accepted is answered, within a stated time; a second signal does not wait.
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
+
 use rustix::process::Signal;
 use webrunner_tests::http::{Connection, Request};
 use webrunner_tests::jobs;
@@ -41,6 +44,18 @@ fn a_connection_that_was_accepted_still_gets_its_answer() {
         let answer = connection.receive();
         assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{}", answer.text());
     }
+    assert!(service.wait().success(), "{}", service.log());
+}
+
+#[test]
+fn who_comes_while_the_service_stops_is_refused_at_once() {
+    let mut service = serve(&["--drain-limit", "3600"]);
+    let job = endless_job(&service);
+    stop(&service);
+    wait::until("a port that nobody takes over is closed", || {
+        TcpStream::connect(service.address()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    });
+    drop(job);
     assert!(service.wait().success(), "{}", service.log());
 }
 

@@ -21,7 +21,7 @@ use crate::counters::EventTable;
 use crate::heap::Bump;
 use crate::job_sockets::JobSockets;
 use crate::kernel_job::Meter;
-use crate::lockdown::{self, Lock};
+use crate::lockdown::{self, Lock, Locked};
 use crate::measure::{Host, Session};
 use crate::sys::keyed;
 use crate::sys::packet::{self, Descriptors};
@@ -41,7 +41,7 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
     }
     // The lock begins by placing descriptors; until then the control socket is the first.
     let (config, meter, own) = before_lock(lock).unwrap_or_else(|reason| unable(0, reason));
-    let (ready, filter) =
+    let Ready { report, filter, init } =
         under_lock(config, meter, lock).unwrap_or_else(|reason| unable(fd::CONTROL, reason));
     // When all that forks are to find is built, and before the filter, which lets nobody advise the kernel on memory.
     allocator.settle();
@@ -52,10 +52,10 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
         unable(fd::CONTROL, chain(&error));
     }
     // Only now: once it has heard this the supervisor sends jobs.
-    if packet::send(&ready, None).is_err() {
+    if packet::send(&report, None).is_err() {
         sys::exit(EXIT_UNABLE);
     }
-    serve()
+    serve(init)
 }
 
 /// Does what needs the rights that the lock takes away, and gives the configuration, what jobs are measured with, and the
@@ -76,10 +76,18 @@ fn before_lock(lock: Lock) -> Result<(ZygoteConfig, Meter, Vec<Range<usize>>), S
     Ok((config, meter, own))
 }
 
-/// Locks this process but for the filter, and builds what workers are born with. Gives the report for the supervisor, and the
-/// filter.
-fn under_lock(config: ZygoteConfig, meter: Meter, lock: Lock) -> Result<(Vec<u8>, BpfProgram), String> {
-    let layers = lockdown::lock_down(&config, lock).map_err(|error| chain(&error))?;
+/// What a zygote has once workers could be born.
+struct Ready {
+    /// The report for the supervisor.
+    report: Vec<u8>,
+    filter: BpfProgram,
+    /// The first process of its pid namespace, if it has one.
+    init: Option<i32>,
+}
+
+/// Locks this process but for the filter, and builds what workers are born with.
+fn under_lock(config: ZygoteConfig, meter: Meter, lock: Lock) -> Result<Ready, String> {
+    let Locked { layers, init } = lockdown::lock_down(&config, lock).map_err(|error| chain(&error))?;
     // As the user that workers are too, and before the filter, which lets workers alone open events, on themselves.
     let events = EventTable::probe(config.events);
     let status = ZygoteStatus {
@@ -92,10 +100,10 @@ fn under_lock(config: ZygoteConfig, meter: Meter, lock: Lock) -> Result<(Vec<u8>
     };
     worker::prepare(Profile { events, cpu_seconds: config.cpu_seconds, meter, lock });
     // Made before the allocator settles: what is allocated later lies in the array that each worker goes on with.
-    let ready = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES)
+    let report = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES)
         .map_err(|_| "the list of events is too long")?;
     let filter = lockdown::compile_filter().map_err(|error| chain(&error))?;
-    Ok((ready, filter))
+    Ok(Ready { report, filter, init })
 }
 
 /// An error and its causes, on one line.
@@ -185,15 +193,18 @@ const REPORT_DELAY: Duration = Duration::from_micros(300);
 /// What the zygote keeps account of.
 struct Family {
     children: Children,
+    /// The first process of the pid namespace, if there is one.
+    init: Option<i32>,
     /// Job sockets of workers to come.
     sockets: JobSockets,
     /// Ends that are to be reported with the next fork.
     unreported: Ends,
 }
 
-fn serve() -> ! {
+fn serve(init: Option<i32>) -> ! {
     let mut family = Family {
         children: Children { living: [None; MAX_WORKERS] },
+        init,
         sockets: JobSockets::none(),
         unreported: Ends::default(),
     };
@@ -272,8 +283,17 @@ impl Family {
     }
 
     /// Takes every ended child off the kernel's list; the last ends are left to be reported.
+    ///
+    /// Without the first process of its namespace the zygote is of no use: the kernel has ended all workers with it, and lets
+    /// no other be forked.
     fn reap_all(&mut self) {
         while let Ok(Some((pid, status, usage))) = process::reap() {
+            if self.init == Some(pid) {
+                report(&ZygoteReport::Unable {
+                    reason: "the first process of its namespace has ended".into(),
+                });
+                sys::exit(EXIT_UNABLE)
+            }
             if let Some(worker) = self.children.remove(pid) {
                 if self.unreported.is_full() {
                     self.report_ends();

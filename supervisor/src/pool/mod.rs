@@ -8,15 +8,16 @@
 //!
 //! - `zygote`: the process that forks, and the messages with it.
 //! - `launcher`: the thread that starts zygotes.
-//! - `slot`: one core: its workers, those that wait and those that run.
+//! - `slot`: one core: its waiting workers and those that run. `worker`: one of them, and how many there may be.
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
-//! - `backoff`: when to try again what keeps failing.
+//! - `backoff`: when to try again what keeps failing. `blame`: whether a zygote is to be replaced for it.
 //! - `queue`: who gets a worker next.
 //! - `readable`: a socket that is waited on for reading only.
 //! - `exchange`: the conversation with a worker. `examine`: the longer one where its outputs are checked.
 //! - `outcome`: what is said about a job that has ended. `facts`: what is said about the pool.
 
 mod backoff;
+mod blame;
 mod examine;
 mod exchange;
 mod facts;
