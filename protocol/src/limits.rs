@@ -78,5 +78,5 @@ pub const MAX_LOOPS: usize = 16;
 /// Most missing instruction set extensions a refusal names.
 pub const MAX_FEATURES: usize = 16;
 
-/// Most bytes of outputs that are checked at a time; a call with larger buffers is not checked.
+/// Most bytes of outputs that are sent at a time; of larger buffers a sample is.
 pub const MAX_OUTPUTS_BYTES: usize = 16 << 20;
