@@ -200,6 +200,12 @@ impl Correctness {
         }
     }
 
+    /// Whether an output is known to be wrong.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong { .. } | Self::NoOutputs { .. })
+    }
+
     /// What is wrong, as a sentence; none if nothing is known to be.
     #[must_use]
     pub fn complaint(&self, names: &CallNames<'_>) -> Option<String> {
