@@ -239,6 +239,7 @@ impl Prepared {
 
     /// Element `at`, little endian, in the first of these bytes; those past its width mean nothing.
     #[must_use]
+    #[inline]
     pub fn element(&self, at: u64) -> [u8; 8] {
         let altered = self.altered.iter().find(|(choice, _)| choice.takes(at));
         altered.map_or(&self.elsewhere, |(_, contents)| contents).element(at)

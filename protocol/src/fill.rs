@@ -33,6 +33,7 @@ impl Contents {
 
     /// Element `at`, little endian, in the first of these bytes; those past its width mean nothing.
     #[must_use]
+    #[inline]
     pub fn element(&self, at: u64) -> [u8; 8] {
         match self.element {
             ElementType::Float => {
@@ -64,6 +65,7 @@ impl Choice {
 
     /// Whether element `at` is one of them.
     #[must_use]
+    #[inline]
     pub fn takes(&self, at: u64) -> bool {
         random(self.stream, at).is_multiple_of(self.one_in) || Some(at) == self.surely
     }
@@ -125,6 +127,7 @@ fn each<const N: usize>(
 }
 
 /// Element `at` as an integer, to be cut to the element's width; `None` is zero. A constant out of range saturates.
+#[inline]
 fn integer(fill: Fill, stream: u64, at: u64) -> Option<i128> {
     match fill {
         Fill::Zero => None,
@@ -138,6 +141,7 @@ fn integer(fill: Fill, stream: u64, at: u64) -> Option<i128> {
 /// Element `at` as a number of `digits` random bits; `None` is zero.
 ///
 /// Uniform numbers keep their distance from the subnormal range: the least magnitude but 0 is 2^-23 (float) or 2^-52.
+#[inline]
 fn real(fill: Fill, stream: u64, at: u64, digits: u32) -> Option<f64> {
     let unit = |scale: f64| (random(stream, at) >> (64 - digits)) as f64 * scale;
     match fill {
@@ -150,11 +154,13 @@ fn real(fill: Fill, stream: u64, at: u64, digits: u32) -> Option<f64> {
     }
 }
 
+#[inline]
 fn random(stream: u64, at: u64) -> u64 {
     mix(stream.wrapping_add(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
 /// SplitMix64's output function (Steele, Lea and Flood 2014).
+#[inline]
 fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

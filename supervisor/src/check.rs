@@ -17,7 +17,7 @@ use webrunner_kernels::{Before, Binding, Block, Observation, Place, Shown, Verdi
 use webrunner_protocol::check::{
     BLOCK_BYTES, BLOCKS, CallRecord, Checking, Prepared, Seeds, Stage, is_sampled, outputs_bytes, shown,
 };
-use webrunner_protocol::plan::Buffer;
+use webrunner_protocol::plan::{Buffer, ReturnType};
 
 use crate::fault::CallNames;
 
@@ -125,7 +125,18 @@ impl Examination {
         })
     }
 
+    /// Whether a stage is judged. To add up hundreds of megabytes of inputs takes a second: where a number is returned, that is done
+    /// for one call on altered inputs and for the one on fresh ones.
+    fn is_judged(&self, stage: Stage) -> bool {
+        let is_added_up = matches!(self.binding.plan.returns, ReturnType::Scalar(_));
+        !(is_added_up && is_sampled(&self.binding.plan))
+            || matches!(stage, Stage::Altered { round: 0 } | Stage::Fresh)
+    }
+
     fn verdict(&self, stage: Stage, challenge: u64, outputs: &[u8]) -> Correctness {
+        if !self.is_judged(stage) {
+            return Correctness::Verified;
+        }
         let (Some((record, mut rest)), true) =
             (outputs.split_first_chunk(), outputs.len() == self.outputs_bytes(stage))
         else {

@@ -191,6 +191,7 @@ impl<'a> Numbers<'a> {
 
 impl Before<'_> {
     /// The bytes of an element `N` bytes wide.
+    #[inline]
     fn read<const N: usize>(&self, index: usize) -> Option<[u8; N]> {
         match self {
             Self::Bytes(bytes) => {
