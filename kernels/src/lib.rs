@@ -24,11 +24,12 @@
 //!
 //! # Layout
 //!
-//! - `xml`, `specification`: a file becomes a [`Kernel`], or an error with a line.
+//! - `xml`, `specification`, `kernel`: a file becomes a [`Kernel`], or an error with a line.
 //! - `types`, `parameter`, `argument`, `expression`: what its attributes mean.
 //! - `catalogue`, `builtin`: all kernels, by name.
 //! - `bind`, `refusal`: a request's parameters become a [`Binding`] with its call plan, or a [`ParameterError`].
 //! - `reference`: a [`Binding`] and what a call gave become a [`Verdict`].
+//! - `text`: what came from outside, made safe to show and compared with names that are known.
 #![forbid(unsafe_code)]
 // The library is also linted without its tests, where the lint stands.
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -52,13 +52,13 @@ fn take(query: &str, catalogue: &Catalogue) -> Result<(), Problem> {
 /// The request as a query with every byte escaped.
 fn written(request: &RunRequest<'_>) -> String {
     let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-    let mut query = format!("kernel={}&_effort={}", escaped(&request.kernel), request.effort.name());
+    let mut query = format!("kernel={}&_effort={}", escaped(&request.kernel), request.options.effort.name());
     let switch = |on: Option<bool>| on.map(|on| if on { "yes" } else { "no" });
-    let format = request.format.map(|format| format!("{format:?}").to_lowercase());
+    let format = request.options.format.map(|format| format!("{format:?}").to_lowercase());
     let options = [
-        ("_symbol", request.symbol.as_deref()),
-        ("_counts", switch(request.counts)),
-        ("_check", switch(request.check)),
+        ("_symbol", request.options.symbol.as_deref()),
+        ("_counts", switch(request.options.counts)),
+        ("_check", switch(request.options.check)),
         ("_format", format.as_deref()),
     ];
     let options = options.into_iter().filter_map(|(name, value)| Some((name, value?)));

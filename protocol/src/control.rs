@@ -87,7 +87,7 @@ pub enum Isolation {
 pub enum ZygoteReport {
     /// Configured, locked and able to fork.
     Ready(ZygoteStatus),
-    /// Not configured; the zygote exits after this.
+    /// Not configured, or of no use any more; the zygote exits after this.
     Unable {
         /// One line: what failed and what to do.
         reason: String,

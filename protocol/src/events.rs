@@ -63,8 +63,17 @@ pub enum OpenRefusal {
     #[error("this host has no hardware counters, or its hypervisor hides them")]
     NoCounters,
     /// The kernel does not allow it.
-    #[error("perf_event_open is not permitted; set kernel.perf_event_paranoid to 2 or less")]
+    #[error(
+        "perf_event_open is not permitted; set kernel.perf_event_paranoid to 2 or less, and where it is, let the security \
+         module allow it"
+    )]
     NotPermitted,
+    /// It never comes to the kernel, which has another error number for what it does not allow.
+    #[error(
+        "a filter of system calls forbids perf_event_open; allow it in the container's seccomp profile (Docker: \
+         --cap-add PERFMON) or the unit's SystemCallFilter="
+    )]
+    Filtered,
     /// Not even alone beside cycles and instructions.
     #[error(
         "the kernel does not count it on this CPU, or has no counter left for it beside cycles and instructions"
@@ -89,7 +98,8 @@ impl OpenRefusal {
         const EOPNOTSUPP: i32 = 95;
         match errno {
             ENOENT | ENODEV | EOPNOTSUPP => Self::NoCounters,
-            EPERM | EACCES => Self::NotPermitted,
+            EACCES => Self::NotPermitted,
+            EPERM => Self::Filtered,
             errno if Self::is_full(errno) => Self::DoesNotFit,
             errno => Self::Other(errno),
         }
@@ -113,6 +123,7 @@ mod tests {
         let words = |errno| OpenRefusal::from_errno(errno).to_string();
         assert!(words(2).contains("no hardware counters"));
         assert!(words(13).contains("perf_event_paranoid"));
+        assert!(words(1).contains("seccomp profile") && !words(1).contains("perf_event_paranoid"));
         assert!(words(22).contains("does not count it"));
         assert!(words(5).contains("error number 5"));
     }

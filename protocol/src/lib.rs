@@ -12,7 +12,7 @@
 //! - [`reply`], [`counts`], [`stack`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
 //! - [`events`] and [`passes`]: hardware events as the kernel takes them, and what was counted of them.
 //! - [`fill`]: what buffers hold before the first call. [`check`]: what they hold before the calls that are checked.
-//! - [`control`]: supervisor to zygote and back.
+//! - [`control`]: supervisor to zygote and back. [`ids`]: numbers of cores, jobs and workers, each a type of its own.
 //! - [`frame`], [`codec`] and [`limits`]: how a message becomes bytes, and how many it may be.
 #![forbid(unsafe_code)]
 

@@ -27,14 +27,13 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// List the kernels with their prototypes and parameters.
     Kernels,
-    /// Ask a running service whether it is ready and its answers are right: exit code 0, or 1 with a line that says why
+    /// Ask a running service whether it is ready and its answers are right.
     SelfCheck(SelfCheckArgs),
     /// Say what isolation and measurement this host offers, and what would improve them.
     Doctor(DoctorArgs),
     /// Print the settings in force for `serve`, and where each comes from.
     Config,
-    /// Write manual pages, shell completions and the default configuration into a directory.
-    #[command(hide = true)]
+    /// Write manual pages, shell completions, the default configuration and the table of settings into a directory.
     Generate(GenerateArgs),
 }
 
@@ -50,22 +49,7 @@ pub struct RunArgs {
     /// Parameters of the kernel, as name=value
     #[arg(value_name = "PARAM=VALUE")]
     pub parameters: Vec<String>,
-    /// Function to call [default: the one named as the kernel, or the only one]
-    #[arg(long, value_name = "NAME")]
-    pub symbol: Option<String>,
-    /// How much time to spend on a steady answer: quick, standard or thorough
-    #[arg(long, value_name = "EFFORT", default_value = "standard")]
-    pub effort: String,
-    /// Hardware events to count in place of the usual ones: names, aliases or cpu/event=0xa1,umask=1/, joined by commas
-    #[arg(long, value_name = "LIST")]
-    pub events: Option<String>,
-    /// Count what one call executes: yes or no [default: yes unless the effort is quick]
-    #[arg(long, value_name = "YES|NO")]
-    pub counts: Option<String>,
-    /// Check what the function computes: yes or no [default: yes unless the effort is quick]
-    #[arg(long, value_name = "YES|NO")]
-    pub check: Option<String>,
-    /// How to measure.
+    /// The same as in a query.
     #[command(flatten)]
     pub options: OptionArgs,
     /// Print the full answer as JSON
@@ -87,7 +71,7 @@ pub struct SelfCheckArgs {
     /// The service, or a machine behind a proxy as http://HOST:PORT/MACHINE
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8081")]
     pub url: String,
-    /// Seconds the whole check may take
+    /// Seconds (1 or more) the whole check may take
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     pub timeout: u32,
 }
@@ -98,7 +82,7 @@ pub struct DoctorArgs {
     /// Measure functions of known length as well, and hold the figures against their bounds; takes up to a minute
     #[arg(long)]
     pub measure: bool,
-    /// How often to measure each function
+    /// How often (1 to 1000) to measure each function
     #[arg(long, value_name = "N", default_value_t = 50, requires = "measure", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
     /// Lines that must be ok even if nothing can be done about them here, such as pmu,tsc
@@ -113,17 +97,30 @@ pub struct DoctorArgs {
 #[must_use]
 pub fn definition() -> clap::Command {
     let commands = [
-        ("serve", Program::Serve),
-        ("config", Program::Serve),
-        ("run", Program::Run),
-        ("doctor", Program::Run),
-        ("kernels", Program::Kernels),
-        ("self-check", Program::SelfCheck),
+        (
+            "serve",
+            Some(Program::Serve),
+            "0 once it has stopped as asked, 1 if it cannot start or was told twice to stop",
+        ),
+        ("config", Some(Program::Serve), "0 if serve could take them, 1 if a file is not there"),
+        ("run", Some(Program::Run), "0 for a measurement, 1 for any problem of the object or the host"),
+        (
+            "doctor",
+            Some(Program::Run),
+            "0 if all holds that this host can support and that --require names, 1 if not",
+        ),
+        ("kernels", Some(Program::Kernels), "0 for a list, 1 if a specification is wrong"),
+        ("self-check", Some(Program::SelfCheck), "0 if the service is ready and its answer right, 1 if not"),
+        ("generate", None, "0 if all is written, 1 if not"),
     ];
     let note = "Each setting's flag can stand in the configuration file too, without its hyphens, or in the environment, as \
                 WEBRUNNER_ and its name in capitals. Flags go over the environment, and that over the file.";
-    commands.into_iter().fold(Cli::command(), |cli, (name, program)| {
-        cli.mut_subcommand(name, |command| command.args(flags::of(program)).after_help(note))
+    commands.into_iter().fold(Cli::command(), |cli, (name, program, status)| {
+        let status = format!("Exit status: {status}, 2 for a wrong command line or setting.");
+        cli.mut_subcommand(name, |command| match program {
+            Some(program) => command.args(flags::of(program)).after_help(format!("{note}\n\n{status}")),
+            None => command.after_help(status),
+        })
     })
 }
 

@@ -110,7 +110,7 @@ fn add_headers(headers: &mut HeaderMap, id: &RequestId, trace: Option<&TraceCont
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        fixed("Retry-After, X-Correctness, X-Integrity, Traceparent, X-Request-Id"),
+        fixed("Retry-After, X-Quality, X-Correctness, X-Integrity, Traceparent, X-Request-Id"),
     );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
     // An id is visible ASCII, which every header may hold.

@@ -8,12 +8,12 @@
 //! - [`cli`], [`settings`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
 //! - [`startup`], [`listener`], [`http`], [`service`], [`routes`], [`envelope`]: the HTTP service.
 //! - [`signals`], [`drain`], [`upkeep`], [`systemd`]: its life.
-//! - [`request`], [`options`], [`catalogue`], [`negotiate`]: from a query to a job.
+//! - [`request`], [`options`], [`catalogue`], [`negotiate`]: from a query to a job. [`request_id`]: what it is called.
 //! - [`events`]: hardware events by name, and how the kernel is asked for them.
 //! - [`pool`]: slots, zygotes, the queue. [`repeat`]: a job that is run twice.
 //! - [`render`], [`summary`]: from a measurement to an answer; [`problem`], [`fault`]: from anything else.
 //! - [`check`]: whether what a function computed is right. [`integrity`]: whether what a worker says can be true.
-//! - [`machine`]: what this host is.
+//! - [`machine`]: what this host is. [`cores`]: which of its cores are measured on.
 //! - [`doctor`]: what this host offers, and whether known functions measure right on it; [`progress`]: how far a command
 //!   has come.
 //! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.

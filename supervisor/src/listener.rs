@@ -1,18 +1,22 @@
 //! Sockets to listen on: those that systemd hands over, else one of our own.
 //!
+//! One of our own is bound first, so that a start fails early where it cannot be, and listens only once there is somebody to
+//! serve: until then whoever connects is refused, and not kept waiting.
+//!
 //! A Unix socket is made with its final permissions, so that there is no moment in which others may connect, and its
 //! file is removed at the end. A file left by a service that was killed is replaced; one that is in use is not.
 
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{Mode, chmod, fchmod};
-use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
+use rustix::net::sockopt::{set_socket_reuseaddr, socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use crate::config::ServeConfig;
@@ -25,7 +29,7 @@ const BACKLOG: i32 = 1024;
 /// What a socket unit calls the socket for operators (`FileDescriptorName=`); any other is for clients.
 const OPERATORS: &str = "metrics";
 
-/// A socket that listens.
+/// A socket that listens, or is bound to.
 #[derive(Debug)]
 pub enum Listener {
     /// At an address of a network.
@@ -83,7 +87,7 @@ pub fn open(config: &ServeConfig) -> Result<Listeners, ListenError> {
         }
     }
     if listeners.sockets.is_empty() {
-        listeners.listen(&config.listen, config.socket_mode)?;
+        listeners.bind(&config.listen, config.socket_mode)?;
     }
     if let (None, Some(address)) = (&listeners.operators, config.metrics_listen) {
         let bound = bind_tcp(address).map_err(bind_error("--metrics-listen", &Listen::Tcp(address)))?;
@@ -93,8 +97,8 @@ pub fn open(config: &ServeConfig) -> Result<Listeners, ListenError> {
 }
 
 impl Listeners {
-    /// Listens at the address that the settings give.
-    fn listen(&mut self, address: &Listen, socket_mode: u32) -> Result<(), ListenError> {
+    /// Takes the address that the settings give.
+    fn bind(&mut self, address: &Listen, socket_mode: u32) -> Result<(), ListenError> {
         let failed = bind_error("--listen", address);
         match address {
             Listen::Tcp(address) => self.sockets.push(Listener::Tcp(bind_tcp(*address).map_err(failed)?)),
@@ -106,6 +110,31 @@ impl Listeners {
         }
         Ok(())
     }
+
+    /// Listens at all that were made by [`open`] with this configuration; those of systemd have done so before.
+    ///
+    /// # Errors
+    /// [`ListenError::Bind`] if another service has listened there meanwhile.
+    pub fn listen(&self, config: &ServeConfig) -> Result<(), ListenError> {
+        if self.file.as_ref().is_some_and(|file| !file.is_in_place()) {
+            let taken = io::ErrorKind::AddrInUse.into();
+            return Err(bind_error("--listen", &config.listen)(taken));
+        }
+        for socket in &self.sockets {
+            listen_at(socket).map_err(bind_error("--listen", &config.listen))?;
+        }
+        if let (Some(socket), Some(address)) = (&self.operators, config.metrics_listen) {
+            listen_at(socket).map_err(bind_error("--metrics-listen", &Listen::Tcp(address)))?;
+        }
+        Ok(())
+    }
+}
+
+fn listen_at(socket: impl AsFd) -> io::Result<()> {
+    if !socket_acceptconn(&socket)? {
+        rustix::net::listen(socket, BACKLOG)?;
+    }
+    Ok(())
 }
 
 fn bind_error(flag: &'static str, address: &Listen) -> impl FnOnce(io::Error) -> ListenError {
@@ -114,10 +143,13 @@ fn bind_error(flag: &'static str, address: &Listen) -> impl FnOnce(io::Error) ->
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    rustix::net::listen(&listener, BACKLOG)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    // What lingers of an earlier service's connections does not keep the port from the next.
+    set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket.into())
 }
 
 fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
@@ -130,7 +162,6 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     let file = SocketFile::of(path)?;
     chmod(path, mode)?;
-    rustix::net::listen(&socket, BACKLOG)?;
     Ok((socket.into(), file))
 }
 
@@ -182,6 +213,15 @@ impl Listener {
     }
 }
 
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
 /// The file of a Unix socket; removed when dropped, unless another has taken its place.
 #[derive(Debug)]
 pub struct SocketFile {
@@ -193,11 +233,16 @@ impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), identity: identity(path)? })
     }
+
+    /// Whether it is still there, and no other in its place.
+    fn is_in_place(&self) -> bool {
+        identity(&self.path).is_ok_and(|now| now == self.identity)
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+        if self.is_in_place() {
             // It is of no use to anybody; the next start removes it too.
             let _ = fs::remove_file(&self.path);
         }
@@ -223,11 +268,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let (listener, file) = bind_unix(&path, 0o640).unwrap();
+        listen_at(&listener).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(bind_unix(&path, 0o640).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         // As after SIGKILL: nobody listens, the file is still there.
         let (_second, replacement) = bind_unix(&path, 0o600).unwrap();
+        assert!(replacement.is_in_place() && !file.is_in_place());
         drop(file);
         assert!(path.exists());
         drop(replacement);

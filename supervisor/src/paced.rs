@@ -40,12 +40,14 @@ pub struct Paced<T> {
     ended: bool,
     /// Whether a piece was handed on since the reader last had to wait.
     fed: bool,
+    /// Whether the reader has had a turn with all that came before the end.
+    had_last_turn: bool,
 }
 
 impl<T> Paced<T> {
     /// Paces a stream by what the connection is doing.
     pub fn new(stream: T, connection: Rc<Connection>) -> Self {
-        Self { stream, connection, ahead: BytesMut::new(), ended: false, fed: false }
+        Self { stream, connection, ahead: BytesMut::new(), ended: false, fed: false, had_last_turn: false }
     }
 
     /// What the connection is doing.
@@ -117,7 +119,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if this.ended && (!wanted || this.ahead.is_empty()) {
-            return Poll::Ready(Ok(()));
+            if this.had_last_turn {
+                return Poll::Ready(Ok(()));
+            }
+            // What it was fed last may be a job it has yet to begin, which the end is to cancel.
+            this.had_last_turn = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         if !wanted {
             this.connection.wake_when_wanted(context.waker());

@@ -14,7 +14,7 @@ use webrunner_protocol::reply::Measurement;
 
 use crate::pool::Finished;
 use crate::problem::Problem;
-use crate::render::Run;
+use crate::render::{Report, Run};
 use crate::request::Call;
 use crate::service::Service;
 use crate::summary::{Quality, Summary};
@@ -90,6 +90,26 @@ struct Doubt {
 }
 
 impl Measured {
+    /// All that an answer may say about the job; `id` is that of the request.
+    #[must_use]
+    pub fn report<'a>(
+        &'a self,
+        id: &'a str,
+        service: &'a Service,
+        call: &'a Call<'a>,
+        object: &'a [u8],
+    ) -> Report<'a> {
+        Report {
+            id,
+            machine: &service.machine,
+            pool: service.facts(),
+            call,
+            object,
+            run: &self.run,
+            measurement: &self.measurement,
+        }
+    }
+
     fn is_doubtful(&self) -> bool {
         self.doubt().rank > 0
     }

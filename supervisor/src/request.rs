@@ -20,16 +20,12 @@ use crate::events::Selection;
 use crate::events::host::HostEvents;
 use crate::fault::CallNames;
 use crate::machine::isa::Isa;
-use crate::negotiate::Format;
-use crate::options;
+use crate::options::Options;
 use crate::pool::{End, Order};
 use crate::problem::Problem;
 
 /// Most name=value pairs in one query.
 const MAX_PAIRS: usize = 64;
-
-/// Longest symbol name taken, in bytes.
-const MAX_SYMBOL_BYTES: usize = 512;
 
 /// Seed of pseudo-random input data. Fixed, so that every machine of a farm measures the same data every time.
 pub const FILL_SEED: u64 = 0x5745_4252_554e_4e52;
@@ -42,20 +38,8 @@ pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 pub struct RunRequest<'a> {
     /// Name of the kernel.
     pub kernel: Cow<'a, str>,
-    /// Name of the function.
-    pub symbol: Option<Cow<'a, str>>,
-    /// How much time to spend.
-    pub effort: Effort,
-    /// Whether to count instructions; left to the effort if not said.
-    pub counts: Option<bool>,
-    /// Whether to check what the function computes; left to the effort if not said.
-    pub check: Option<bool>,
-    /// Hardware events to count in place of the usual ones.
-    pub events: Option<Cow<'a, str>>,
-    /// How to measure.
-    pub options: MeasureOptions,
-    /// Form of the answer, if one is named.
-    pub format: Option<Format>,
+    /// The service's own part.
+    pub options: Options,
     /// The kernel's parameters.
     pub parameters: Vec<Pair<'a>>,
 }
@@ -74,29 +58,17 @@ impl<'a> RunRequest<'a> {
     /// # Errors
     /// As [`RunRequest::from_query`].
     pub fn from_pairs(pairs: Vec<Pair<'a>>) -> Result<Self, Problem> {
-        let (mut kernel, mut symbol, mut format) = (None, None, None);
-        let (mut counts, mut check, mut events) = (None, None, None);
-        let mut effort = Effort::Standard;
-        let mut measuring = MeasureOptions::default();
+        let (mut kernel, mut options) = (None, Options::default());
         let mut parameters = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
             match &*name {
                 "kernel" => kernel = Some(value),
-                "_symbol" => symbol = Some(check_symbol(value)?),
-                "_effort" => effort = parse_effort(&value)?,
-                "_counts" => counts = Some(parse_switch("_counts", &value)?),
-                "_check" => check = Some(parse_switch("_check", &value)?),
-                "_events" => events = Some(value),
-                "_format" => format = Some(parse_format(&value)?),
-                option if options::set(&mut measuring, option, &value)? => {}
-                option if option.starts_with('_') => {
-                    return Err(Problem::UnknownOption { name: name.into_owned() });
-                }
+                option if option.starts_with('_') => options.set(option, &value)?,
                 _ => parameters.push((name, value)),
             }
         }
         let kernel = kernel.filter(|name| !name.is_empty()).ok_or(Problem::KernelMissing)?;
-        Ok(Self { kernel, symbol, effort, counts, check, events, options: measuring, format, parameters })
+        Ok(Self { kernel, options, parameters })
     }
 
     /// Finds the hardware events that were asked for; `None` if none were.
@@ -104,11 +76,11 @@ impl<'a> RunRequest<'a> {
     /// # Errors
     /// [`Problem::UnknownEvent`], [`Problem::BadEvent`] or [`Problem::BadOption`].
     pub fn selection(&self, events: &HostEvents) -> Result<Option<Selection>, Problem> {
-        let Some(list) = &self.events else { return Ok(None) };
-        if self.effort == Effort::Quick {
+        let Some(list) = &self.options.events else { return Ok(None) };
+        if self.options.effort == Effort::Quick {
             // It is over before the counters could be read for several passes.
-            let expected = "_effort=standard or thorough beside it";
-            return Err(Problem::BadOption { name: "_events", expected, got: "_effort=quick".into() });
+            let expected = "standard or thorough effort beside it";
+            return Err(Problem::BadOption { name: "_events", expected, got: "quick effort".into() });
         }
         Ok(Some(events.select(list)?))
     }
@@ -118,12 +90,13 @@ impl<'a> RunRequest<'a> {
     /// # Errors
     /// [`Problem::UnknownKernel`] or [`Problem::BadParameter`].
     pub fn resolve<'k>(&self, catalogue: &'k Catalogue) -> Result<Call<'k>, Problem> {
+        let options = &self.options;
         let kernel = catalogue::find(catalogue, &self.kernel)?;
         let binding =
             catalogue::bind(kernel, self.parameters.iter().map(|(name, value)| (&**name, &**value)))?;
-        let examination = match self.check.unwrap_or(self.effort != Effort::Quick) {
+        let examination = match options.check.unwrap_or(options.effort != Effort::Quick) {
             true => Examination::of(binding.clone(), FILL_SEED).map(Arc::new),
-            false => Err("not asked for; add _check=yes or more effort".to_owned()),
+            false => Err("not asked for; add _check=yes (--check yes)".to_owned()),
         };
         Ok(Call {
             kernel,
@@ -132,12 +105,12 @@ impl<'a> RunRequest<'a> {
             plan: binding.plan,
             flop: binding.work.flop,
             bytes: binding.work.bytes,
-            effort: self.effort,
+            effort: options.effort,
             // A quick job takes little longer than the counting.
-            counts: self.counts.unwrap_or(self.effort != Effort::Quick),
+            counts: options.counts.unwrap_or(options.effort != Effort::Quick),
             events: None,
-            options: self.options,
-            symbol: self.symbol.as_deref().map(str::to_owned),
+            options: options.measuring,
+            symbol: options.symbol.clone(),
         })
     }
 }
@@ -227,43 +200,6 @@ impl Call<'_> {
     }
 }
 
-/// Reads the name of an effort.
-///
-/// # Errors
-/// [`Problem::BadOption`].
-pub fn parse_effort(name: &str) -> Result<Effort, Problem> {
-    Effort::ALL.into_iter().find(|effort| effort.name() == name).ok_or_else(|| Problem::BadOption {
-        name: "_effort",
-        expected: "quick, standard or thorough",
-        got: name.to_owned(),
-    })
-}
-
-/// Reads a word for yes or no; `name` is the option's in a query.
-///
-/// # Errors
-/// [`Problem::BadOption`].
-pub fn parse_switch(name: &'static str, word: &str) -> Result<bool, Problem> {
-    let bad = || Problem::BadOption { name, expected: "yes or no", got: word.to_owned() };
-    options::yes_or_no(word).ok_or_else(bad)
-}
-
-fn parse_format(name: &str) -> Result<Format, Problem> {
-    Format::from_name(name).ok_or_else(|| Problem::BadOption {
-        name: "_format",
-        expected: Format::EXPECTED,
-        got: name.to_owned(),
-    })
-}
-
-fn check_symbol(name: Cow<'_, str>) -> Result<Cow<'_, str>, Problem> {
-    if name.is_empty() || name.len() > MAX_SYMBOL_BYTES {
-        let expected = "a name of 1 to 512 bytes";
-        return Err(Problem::BadOption { name: "_symbol", expected, got: name.into_owned() });
-    }
-    Ok(name)
-}
-
 /// Splits and decodes a query string; no name may come twice.
 fn decode(query: &str) -> Result<Vec<Pair<'_>>, Problem> {
     let malformed = |reason: String| Problem::MalformedQuery { reason };
@@ -339,6 +275,7 @@ mod tests {
         assert_eq!(reason("kernel=sdot&n=33000000"), "");
     }
 
+    use crate::negotiate::Format;
     use crate::problem::Kind;
 
     fn kind(query: &str) -> Kind {
@@ -349,8 +286,8 @@ mod tests {
     fn a_query_is_sorted_into_the_kernels_and_the_services_own() {
         let request =
             RunRequest::from_query("kernel=sdot&n=10&_symbol=my%5Fdot&_effort=quick&_format=json").unwrap();
-        assert_eq!((&*request.kernel, request.symbol.as_deref()), ("sdot", Some("my_dot")));
-        assert_eq!((request.effort, request.format), (Effort::Quick, Some(Format::Json)));
+        assert_eq!((&*request.kernel, request.options.symbol.as_deref()), ("sdot", Some("my_dot")));
+        assert_eq!((request.options.effort, request.options.format), (Effort::Quick, Some(Format::Json)));
         assert_eq!(request.parameters, [("n".into(), "10".into())]);
     }
 

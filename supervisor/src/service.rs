@@ -70,7 +70,7 @@ impl Service {
     /// # Errors
     /// [`Problem::NotReady`] with every reason.
     pub fn ready(&self) -> Result<(), Problem> {
-        let pool = self.pool.get().ok_or_else(not_started)?;
+        let pool = self.pool.get().ok_or_else(without_pool)?;
         let is_stopping = self.stopping.get().then(|| "the service is stopping".to_owned());
         let mut reasons: Vec<_> = is_stopping.or_else(|| pool.ready().err()).into_iter().collect();
         if let Verdict::Failed { reason } = &*self.verdict.borrow() {
@@ -102,7 +102,7 @@ impl Service {
     /// # Errors
     /// [`Problem::QueueFull`] or [`Problem::NotReady`].
     pub fn admit(&self) -> Result<(), Problem> {
-        let pool = self.pool.get().ok_or_else(not_started)?;
+        let pool = self.pool.get().ok_or_else(without_pool)?;
         if pool.is_full() { Err(pool.full().into()) } else { Ok(()) }
     }
 
@@ -120,7 +120,7 @@ impl Service {
     /// # Errors
     /// [`Problem::QueueFull`], [`Problem::Draining`] or [`Problem::NoWorker`].
     pub async fn run(&self, order: Order) -> Result<Finished, Problem> {
-        let pool = self.pool.get().ok_or_else(not_started)?;
+        let pool = self.pool.get().ok_or_else(without_pool)?;
         let mut cut_off = self.cut_off.subscribe();
         tokio::select! {
             biased;
@@ -185,6 +185,8 @@ impl Service {
     }
 }
 
-fn not_started() -> Problem {
-    Problem::NotReady { reasons: vec!["the service is starting".into()] }
+/// The pool is there before the first request, unless the thread that serves is no longer the first.
+fn without_pool() -> Problem {
+    let reason = "the thread that serves was started anew and has no workers; restart the service";
+    Problem::NotReady { reasons: vec![reason.into()] }
 }

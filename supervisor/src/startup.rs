@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix_web::App;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
-use actix_web::web::Data;
+use actix_web::web::{Data, ServiceConfig};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::ServeConfig;
@@ -41,7 +41,7 @@ pub enum StartupError {
     #[error("cannot open the access log; choose another with --access-log")]
     AccessLog(#[source] io::Error),
     /// The HTTP server failed.
-    #[error("cannot serve")]
+    #[error("{}", cannot_serve(.0))]
     Serve(#[source] io::Error),
     /// A second signal came before the jobs in flight had ended.
     #[error("stopped at once by a second {signal}; jobs in flight are lost")]
@@ -51,13 +51,47 @@ pub enum StartupError {
     },
 }
 
-/// What the signals' task asks of the thread that serves.
+fn cannot_serve(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            "cannot start the threads that serve; allow this user more processes (ulimit -u, or TasksMax= in the unit)"
+        }
+        _ => "the HTTP server failed; start the service again",
+    }
+}
+
+/// What the thread that hears signals tells the one that serves, and hears from it.
+#[derive(Debug)]
+struct Commands {
+    stop: watch::Sender<bool>,
+    reload: watch::Sender<()>,
+    is_drained: mpsc::UnboundedReceiver<()>,
+}
+
+/// The other ends.
 #[derive(Debug, Clone)]
 struct Orders {
     stop: watch::Receiver<bool>,
     reload: watch::Receiver<()>,
     /// Hears that nobody waits for an answer any more.
     drained: mpsc::UnboundedSender<()>,
+}
+
+/// What a service is opened with, sent to the thread that serves.
+#[derive(Debug)]
+struct Opening {
+    config: ServeConfig,
+    live: Arc<Live>,
+    machine: Machine,
+    orders: Orders,
+    once: Mutex<Option<Once>>,
+}
+
+/// What only the first service gets. Should actix start its thread anew, these are gone with it.
+#[derive(Debug)]
+struct Once {
+    launched: Launched,
+    operators: Option<TcpListener>,
 }
 
 thread_local! {
@@ -83,42 +117,35 @@ pub async fn serve(
     config: ServeConfig,
     live: Arc<Live>,
     launched: Launched,
-    mut signals: Signals,
+    signals: Signals,
 ) -> Result<(), StartupError> {
-    let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
-    let max_connections = config.max_connections;
-    let (stop, reload) = (watch::Sender::new(false), watch::Sender::new(()));
-    let (drained, mut is_drained) = mpsc::unbounded_channel();
-    let orders = Orders { stop: stop.subscribe(), reload: reload.subscribe(), drained };
-    // The factory runs on the one worker thread, once for each listener, and all share the service that the first one opens.
-    // Should actix start that thread anew, its zygotes are gone with it.
-    let operators = listeners.operators;
+    let (commands, orders) = commands();
+    let Listeners { sockets, operators, .. } = listeners;
     let routes = if operators.is_some() { routes::configure_clients } else { routes::configure };
     if let Some(Ok(address)) = operators.as_ref().map(TcpListener::local_addr) {
         tracing::info!(%address, "metrics and health for operators");
     }
-    let once = Arc::new(Mutex::new((Some(launched), operators)));
-    let app = move || {
-        let service = SERVICE.with_borrow(Weak::upgrade).map_or_else(
-            || {
-                let (launched, operators) = take(&once);
-                let service = open_service(&config, &live, &machine, launched, &orders);
-                SERVICE.set(Arc::downgrade(&service.clone().into_inner()));
-                if let Some(operators) = operators {
-                    actix_web::rt::spawn(operators::serve(operators, service.clone()));
-                }
-                service
-            },
-            Data::from,
-        );
-        App::new().app_data(service).configure(routes).wrap(from_fn(envelope))
-    };
+    let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
+    let once = Mutex::new(Some(Once { launched, operators }));
+    let opening = Opening { config, live, machine, orders, once };
+    attend(bind(sockets, opening, routes)?, commands, signals).await
+}
+
+/// A server on these sockets, with one thread, which opens the service.
+fn bind(
+    sockets: Vec<Listener>,
+    opening: Opening,
+    routes: fn(&mut ServiceConfig),
+) -> Result<Server, StartupError> {
     let mut server = Server::build()
         .workers(1)
-        .max_concurrent_connections(max_connections)
+        .max_concurrent_connections(opening.config.max_connections)
         .shutdown_timeout(drain::LAST_WORDS.as_secs())
         .disable_signals();
-    for socket in listeners.sockets {
+    let opening = Arc::new(opening);
+    // Called once for each socket.
+    let app = move || App::new().app_data(opening.service()).configure(routes).wrap(from_fn(envelope));
+    for socket in sockets {
         tracing::info!(address = %socket.address(), "listening");
         let (app, stopping) = (app.clone(), server.graceful_shutdown_signal());
         let stopping = move || {
@@ -135,60 +162,77 @@ pub async fn serve(
         }
         .map_err(StartupError::Serve)?;
     }
-    let server = server.run();
+    Ok(server.run())
+}
+
+fn commands() -> (Commands, Orders) {
+    let (stop, reload) = (watch::Sender::new(false), watch::Sender::new(()));
+    let (drained, is_drained) = mpsc::unbounded_channel();
+    let orders = Orders { stop: stop.subscribe(), reload: reload.subscribe(), drained };
+    (Commands { stop, reload, is_drained }, orders)
+}
+
+/// Passes signals on until the server has ended.
+async fn attend(server: Server, mut commands: Commands, mut signals: Signals) -> Result<(), StartupError> {
     let handle = server.handle();
     let mut server = pin!(server);
     loop {
         tokio::select! {
             ended = &mut server => return ended.map_err(StartupError::Serve),
-            Some(()) = is_drained.recv() => drop(handle.stop(true)),
+            Some(()) = commands.is_drained.recv() => drop(handle.stop(true)),
             wish = signals.next() => match wish {
-                Wish::Reload => reload.send_replace(()),
-                Wish::Stop(signal) if *stop.borrow() => return Err(StartupError::CutShort { signal }),
+                Wish::Reload => commands.reload.send_replace(()),
+                Wish::Stop(signal) if *commands.stop.borrow() => return Err(StartupError::CutShort { signal }),
                 Wish::Stop(signal) => {
                     tracing::info!("{signal}: stopping once the jobs in flight have ended");
                     // Both are sent at once; waiting for them here would keep the server from hearing them.
                     drop(handle.pause());
-                    stop.send_replace(true);
+                    commands.stop.send_replace(true);
                 }
             },
         }
     }
 }
 
-/// What only the first call of the factory gets.
-type Once = Mutex<(Option<Launched>, Option<TcpListener>)>;
-
-fn take(once: &Once) -> (Option<Launched>, Option<TcpListener>) {
-    let mut once = once.lock().unwrap_or_else(PoisonError::into_inner);
-    (once.0.take(), once.1.take())
-}
-
-/// Makes the service on its worker thread and starts what runs beside it.
-fn open_service(
-    config: &ServeConfig,
-    live: &Arc<Live>,
-    machine: &Machine,
-    launched: Option<Launched>,
-    orders: &Orders,
-) -> Data<Service> {
-    let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
-    let mut service = Service::new(Arc::clone(live), machine.clone(), access_log);
-    service.rate_limit = config.rate_limit.map(RateLimit::per_second);
-    let service = Data::new(service);
-    match launched {
-        Some(launched) => service.open(launched),
-        None => tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service"),
+impl Opening {
+    /// The service of this thread, which all its applications share.
+    fn service(&self) -> Data<Service> {
+        if let Some(service) = SERVICE.with_borrow(Weak::upgrade) {
+            return Data::from(service);
+        }
+        let service = self.open();
+        SERVICE.set(Arc::downgrade(&service.clone().into_inner()));
+        service
     }
-    actix_web::rt::spawn(connections::sweep_forever());
-    if let Some(interval) = config.self_check {
-        actix_web::rt::spawn(self_check::watch(service.clone(), interval));
+
+    /// Makes the service on its worker thread and starts what runs beside it.
+    fn open(&self) -> Data<Service> {
+        let Self { config, live, machine, orders, once } = self;
+        let access_log = config.access_log.as_deref().and_then(|path| AccessLog::open(path).ok());
+        let mut service = Service::new(Arc::clone(live), machine.clone(), access_log);
+        service.rate_limit = config.rate_limit.map(RateLimit::per_second);
+        let service = Data::new(service);
+        match once.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(Once { launched, operators }) => {
+                service.open(launched);
+                if let Some(operators) = operators {
+                    actix_web::rt::spawn(operators::serve(operators, service.clone()));
+                }
+            }
+            None => {
+                tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service");
+            }
+        }
+        actix_web::rt::spawn(connections::sweep_forever());
+        if let Some(interval) = config.self_check {
+            actix_web::rt::spawn(self_check::watch(service.clone(), interval));
+        }
+        actix_web::rt::spawn(upkeep::announce(service.clone()));
+        actix_web::rt::spawn(upkeep::feed_watchdog(service.clone()));
+        actix_web::rt::spawn(upkeep::reload_when_told(service.clone(), orders.reload.clone()));
+        actix_web::rt::spawn(stop_when_told(service.clone(), config.drain_limit, orders.clone()));
+        service
     }
-    actix_web::rt::spawn(upkeep::announce(service.clone()));
-    actix_web::rt::spawn(upkeep::feed_watchdog(service.clone()));
-    actix_web::rt::spawn(upkeep::reload_when_told(service.clone(), orders.reload.clone()));
-    actix_web::rt::spawn(stop_when_told(service.clone(), config.drain_limit, orders.clone()));
-    service
 }
 
 /// Finishes what was accepted when the service is to stop, then says so.

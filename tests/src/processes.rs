@@ -4,7 +4,8 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
@@ -129,6 +130,16 @@ fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("/proc is mounted").filter_map(Result::ok);
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     ids.filter_map(Process::find).filter(|process| !process.ended).collect()
+}
+
+/// Processes that were started from this executable, and their forks, and have not ended.
+#[must_use]
+pub fn of_executable(path: &Path) -> Vec<Process> {
+    let runs_it = |process: &Process| {
+        let words = fs::read(process.path("cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).next() == Some(path.as_os_str().as_bytes())
+    };
+    all().into_iter().filter(runs_it).collect()
 }
 
 /// Processes with this parent that have not ended.

@@ -37,10 +37,7 @@ fn every_figure_has_a_unit_a_source_and_as_many_samples_as_it_says() {
     for figure in answer["results"].as_array().expect("figures") {
         assert!(figure["unit"].is_string() && figure["value"].is_number(), "{figure}");
         let source = figure["source"].as_str().expect("a source");
-        assert!(
-            ["pmu", "tsc-chain", "tsc-single", "block-count", "static", "kernel"].contains(&source),
-            "{figure}"
-        );
+        assert!(["pmu", "tsc-chain", "tsc-single", "block-count", "kernel"].contains(&source), "{figure}");
         if source == "tsc-chain" {
             let samples = figure["samples"].as_array().expect("samples");
             assert_eq!(figure["n"], samples.len(), "{figure}");
@@ -114,6 +111,20 @@ fn each_effort_is_told_and_a_quick_one_doubted() {
         assert!(answer["quality"] == "ok" || doubted, "{answer}");
         assert_eq!(answer["quality"] == "quick", effort == "quick", "{answer}");
     }
+}
+
+#[test]
+fn every_form_says_how_far_it_can_be_trusted() {
+    let service = Service::start();
+    for form in ["text", "csv"] {
+        let answer = service.post(CHAIN, &format!("{PLAYGROUND}&_effort=quick&_format={form}"));
+        assert_eq!(answer.header("x-quality"), Some("quick"), "{answer:?}");
+    }
+    let answer = service.post(CHAIN, &format!("{PLAYGROUND}&_format=json"));
+    assert_eq!(answer.header("x-quality"), answer.json()["quality"].as_str(), "{answer:?}");
+    let quick = service.measure(CHAIN, &format!("{PLAYGROUND}&_effort=quick"));
+    let absent = named(&quick["absent"], "ThroughputCycles");
+    assert!(absent.len() == 1 && quick["method"]["minus_empty_call"].is_null(), "{quick}");
 }
 
 #[test]

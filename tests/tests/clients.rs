@@ -48,6 +48,22 @@ fn a_client_that_stops_sending_cancels_its_job() {
 }
 
 #[test]
+fn clients_that_send_a_job_and_leave_at_once_cancel_it() {
+    let service = Service::with_flags(FOR_HOURS);
+    let small = objects::read("hostile/spin.o");
+    // Comes in several pieces.
+    let large = [small.clone(), vec![0; 100 << 10]].concat();
+    for (count, object) in (1..).zip([&small, &large, &small, &large, &small, &large]) {
+        let mut connection = Connection::open(service.address());
+        connection.send(&Request::post("/m/run?kernel=playground", object).bytes());
+        drop(connection);
+        let cancelled = r#"webrunner_runs_total{kernel="playground",outcome="cancelled"}"#;
+        wait::until("the job is cancelled", || service.metrics().value(cancelled) == f64::from(count));
+    }
+    the_core_is_free(&service);
+}
+
+#[test]
 fn a_client_that_leaves_the_line_gives_up_its_place() {
     let (service, running) = endless_job();
     let mut waiting = Connection::open(service.address());

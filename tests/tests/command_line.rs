@@ -29,6 +29,11 @@ fn a_measurement_can_be_had_as_json() {
     let answer: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!((&answer["schema"], &answer["kernel"]), (&1.into(), &"blis.sdot".into()));
     assert_eq!((&answer["parameters"]["n"], &answer["parameters"]["incx"]), (&100.into(), &2.into()));
+    assert!(
+        answer["warnings"][0]
+            .as_str()
+            .is_some_and(|doubt| doubt.ends_with("at standard effort they are checked."))
+    );
 }
 
 #[test]
@@ -47,6 +52,10 @@ fn wrong_words_are_told_apart_from_what_went_wrong() {
         (&["--kernel", "sdot", "n=-1"][..], "Parameter `n` must be a whole number from 0 to "),
         (&["--kernel", "sdot", "m=1"], "Kernel blis.sdot has no parameter `m`"),
         (&["--kernel", "sdto"], "Unknown kernel `sdto`; did you mean blis.sdot"),
+        (
+            &["--kernel", "sdot", "--events", "r1c2", "--effort", "quick"],
+            "--events takes standard or thorough effort",
+        ),
         (&["--kernel", "sdot", "n"], "a parameter is written name=value, got `n`"),
         (&["--kernel", "sdot", "--effort", "most"], "--effort takes quick, standard or thorough"),
         (&[], "the following required arguments were not provided: --kernel <NAME>"),

@@ -120,12 +120,61 @@ fn a_file_that_is_not_there_is_named() {
     assert!(ended.complaint().starts_with(expected), "{ended:?}");
 }
 
-#[test]
-fn the_documentation_has_the_settings_there_are() {
+/// What `webrunner generate` writes.
+fn generated() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let ended = Launch::command(["generate", &folder.path().to_string_lossy()]).run();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let table = fs::read_to_string(folder.path().join("settings.md")).expect("a table");
+    folder
+}
+
+#[test]
+fn the_limits_a_setting_is_documented_with_are_those_it_has() {
+    let table = fs::read_to_string(generated().path().join("settings.md")).expect("a table");
+    let mut limited = 0;
+    for row in table.lines() {
+        let limits = row.split('(').filter_map(|rest| rest.split_once(')')?.0.split_once(" to ")).next();
+        let Some((least, most)) = limits else { continue };
+        let name = row.split('`').nth(1).expect("a name");
+        let taken = |value: &str| {
+            let (_folder, path) = file(&format!("{name} = {value}\n"));
+            config(&path, &[]).run()
+        };
+        let beyond = (most.parse::<u64>().expect("a number") + 1).to_string();
+        let complaint = format!("{name} takes {least} to {most}, got {beyond}");
+        assert!(taken(&beyond).complaint().ends_with(&complaint), "{:?}", taken(&beyond));
+        for value in [least, most] {
+            assert_eq!(taken(value).code, Some(0), "{name} = {value}");
+        }
+        limited += 1;
+    }
+    assert!(limited >= 8, "{table}");
+}
+
+#[test]
+fn every_command_says_how_it_ends_in_its_help_and_on_its_page() {
+    let help = Launch::command(["--help"]).run().stdout;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.map_while(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let (folder, mut count) = (generated(), 0);
+    for name in commands {
+        let page = folder.path().join(format!("man/webrunner-{name}.1"));
+        let page = fs::read_to_string(page).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for text in [Launch::command([name, "--help"]).run().stdout, page] {
+            let status = text.split("Exit status: ").nth(1).unwrap_or_else(|| panic!("{name}: {text}"));
+            assert!(
+                status.starts_with("0 ") && status.contains(", 1 ") && status.contains(", 2 "),
+                "{status}"
+            );
+        }
+        count += 1;
+    }
+    assert!(count >= 7, "{help}");
+}
+
+#[test]
+fn the_documentation_has_the_settings_there_are() {
+    let table = fs::read_to_string(generated().path().join("settings.md")).expect("a table");
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
     let page = fs::read_to_string(page).expect("docs/operations.md");
     assert!(page.contains(&table), "docs/operations.md must hold this table:\n{table}");

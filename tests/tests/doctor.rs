@@ -163,6 +163,22 @@ fn an_unprivileged_user_is_told_of_every_layer_too() {
 }
 
 #[test]
+fn a_filter_that_forbids_counting_is_named_and_is_to_be_mended() {
+    /// Number of `perf_event_open`.
+    const PERF_EVENT_OPEN: i64 = 298;
+    if fs::metadata("/proc/sys/kernel/perf_event_paranoid").is_err() {
+        return println!("skipped: this kernel has no perf events to be forbidden");
+    }
+    let report = report(&Launch::command(["doctor", "--json"]).run_without(PERF_EVENT_OPEN));
+    is_consistent(&report);
+    let line = list(&report, "findings").iter().find(|finding| finding["name"] == "counters");
+    let reason = line.expect("a line")["reason"].to_string();
+    assert!(reason.contains("a filter of system calls forbids perf_event_open"), "{reason}");
+    assert!(!reason.contains("perf_event_paranoid"), "{reason}");
+    assert!(list(&report, "failing").contains(&"counters".into()), "{report}");
+}
+
+#[test]
 fn all_items_are_measured_by_real_workers() {
     let ended = doctor(&["--json", "--measure", "--runs", "1"]);
     let report = report(&ended);

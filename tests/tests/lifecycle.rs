@@ -103,6 +103,32 @@ fn a_zygote_that_dies_again_and_again_is_replaced_each_time() {
 }
 
 #[test]
+fn a_zygote_whose_namespace_loses_its_first_process_is_replaced() {
+    let service = Service::start();
+    service.settle();
+    let zygotes = service.zygotes();
+    let inits: Vec<_> = descendants(service.id()).into_iter().filter(|process| process.is_init()).collect();
+    if inits.is_empty() {
+        return eprintln!("skipped: this host gives workers no process namespace of their own");
+    }
+    assert_eq!(inits.len(), zygotes.len());
+    // Each can fork no worker from here on.
+    for init in &inits {
+        kill(init.id, Signal::KILL);
+    }
+    wait::until("others have taken their places", || {
+        let now = service.zygotes();
+        now.len() == zygotes.len() && !now.iter().any(|zygote| zygotes.contains(zygote))
+    });
+    wait::until("it is ready", || service.get("/readyz").status == 200);
+    good_job_is_right(&service);
+    service.settle();
+    let lost = service.metrics().value(r#"webrunner_zygote_restarts_total{reason="ended"}"#);
+    assert_eq!(lost, zygotes.len() as f64);
+    assert!(service.log().contains("the first process of its namespace has ended"), "{}", service.log());
+}
+
+#[test]
 fn a_zygote_that_is_stopped_is_noticed_and_replaced() {
     let service = Service::start();
     service.settle();

@@ -48,6 +48,7 @@ fn one_place_can_be_asked_for_and_is_all_a_quick_job_has() {
     assert_eq!(one["method"]["placement_spread"], Value::Null);
     let quick = service.measure(CHAIN, &format!("{PLAYGROUND}&_effort=quick"));
     assert_eq!(of_places(&quick, "offset"), [0; 0]);
+    assert_eq!(quick["method"]["options"]["placements"], 1);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! A service that cannot start says why, in one line, and what to do about it.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use webrunner_tests::executables;
 use webrunner_tests::jobs::good_job_is_right;
 use webrunner_tests::service::{Ended, Launch};
+use webrunner_tests::{processes, wait};
 
 /// Starts a service that is to fail with this exit code.
 fn fails(code: i32, flags: &[&str]) -> Ended {
@@ -94,6 +97,60 @@ fn a_worker_executable_is_sought_where_the_service_was_started() {
     let relative = Path::new(".").join(worker.file_name().expect("a name"));
     let service = Launch::serve(["--worker", &relative.to_string_lossy()]).within(folder.path()).start();
     good_job_is_right(&service);
+}
+
+#[test]
+fn a_start_that_fails_late_leaves_no_process_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A copy, by which its processes are told from those of other tests.
+    let worker = executables::copy(&executables::get().worker, folder.path());
+    let words = ["serve", "--listen", "127.0.0.1:0", "--worker", &worker.to_string_lossy()];
+    // Enough to begin with, but not for what a job may take.
+    let ended = Launch::command(words).through(["prlimit", "--as=400000000"]).run();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let complaint = "cannot reserve job memory; lift the limit on address space (ulimit -v, ";
+    assert!(ended.complaint().starts_with(complaint), "{ended:?}");
+    wait::until("its processes have ended", || processes::of_executable(&worker).is_empty());
+}
+
+#[test]
+fn a_user_with_too_few_processes_is_told_of_the_limit() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!(
+            "skipped: only root can start the service as a user whose processes nobody else has"
+        );
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder open to all");
+    let program = executables::copy(&executables::get().supervisor, folder.path());
+    let worker = executables::copy(&executables::get().worker, folder.path());
+    // In a range that no distribution assigns.
+    let user = (0x7d00_0000 + std::process::id()).to_string();
+    for most in 1..=16 {
+        let limit = format!("--nproc={most}");
+        let through =
+            ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "prlimit", &limit, "--"];
+        let words = ["serve", "--listen", "127.0.0.1:0", "--cores", "0"];
+        let ended = Launch::executable(&program, words).through(through).run();
+        assert_eq!(ended.code, Some(1), "{most}: {ended:?}");
+        let said = ended.stderr.lines().find_map(|line| line.strip_prefix("webrunner: "));
+        assert!(said.is_some_and(|line| line.contains("more processes (ulimit -u, ")), "{most}: {ended:?}");
+    }
+    wait::until("their processes have ended", || processes::of_executable(&worker).is_empty());
+}
+
+#[test]
+fn nobody_is_kept_waiting_by_a_service_that_cannot_serve_yet() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A copy, by which its process is told from others. It waits for more, and says nothing that makes sense.
+    let silent = executables::copy(Path::new("/bin/cat"), folder.path());
+    let [a, b, ..] = std::process::id().to_le_bytes();
+    let address = SocketAddr::from(([127, a, b, 77], 8081)).to_string();
+    let words = ["serve", "--listen", &address, "--worker", &silent.to_string_lossy()];
+    let started = || !processes::of_executable(&silent).is_empty();
+    let service = Launch::command(words).start_when_said("the worker is started", started);
+    let refused = TcpStream::connect(&address).map_err(|error| error.kind());
+    assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused), "{}", service.log());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal};
 use webrunner_tests::http::{Answer, Connection};
 use webrunner_tests::jobs::{self, good_job_is_right};
 use webrunner_tests::processes::{self, Process};
@@ -130,6 +130,26 @@ fn forks_that_are_refused_are_told_and_are_over_at_once_when_they_are_not() {
     good_job_is_right(&service);
     assert!(complaints(&service) < 50, "{}", service.log());
     service.settle();
+}
+
+#[test]
+fn a_zygote_that_alone_can_fork_no_more_is_replaced() {
+    let service = Service::start();
+    service.settle();
+    let zygote = service.zygote();
+    // Below every number in use: it can make no job socket.
+    zygote.limit(Resource::Nofile, Some(3));
+    for worker in service.workers() {
+        worker.signal(Signal::KILL);
+    }
+    wait::until("another has taken its place", || {
+        let now = service.zygotes();
+        !now.is_empty() && !now.contains(&zygote) && service.get("/readyz").status == 200
+    });
+    good_job_is_right(&service);
+    service.settle();
+    assert!(service.metrics().value(r#"webrunner_zygote_restarts_total{reason="failed"}"#) >= 1.0);
+    assert!(complaints(&service) < 50, "{}", service.log());
 }
 
 #[test]

@@ -13,8 +13,7 @@ use webrunner_protocol::passes::EventCounts;
 use webrunner_protocol::plan::{Buffer, Direction};
 use webrunner_protocol::refusal::Refusal;
 use webrunner_protocol::reply::{
-    CodeFacts, CycleSamples, EntryPoint, Findings, Measurement, Outcome, Outputs, Phases, Returned,
-    WorkerFailure,
+    CodeFacts, CycleSamples, EntryPoint, Measurement, Outcome, Outputs, Phases, Returned, WorkerFailure,
 };
 
 use crate::arena::{self, Draw};
@@ -23,7 +22,7 @@ use crate::count::{self, Features, Text, pass::Pass};
 use crate::counters::OpenCounters;
 use crate::fault::{self, ImageFacts, Phase};
 use crate::load::{Entry, LinkError, Object, PAGE_BYTES, Rights};
-use crate::measure::{self, Host, PreparedCall, Schedule, Session};
+use crate::measure::{self, Host, Measured, PreparedCall, Schedule, Session};
 use crate::sys::keyed::{self, Key};
 use crate::sys::memory::{Access, PAGE, Region};
 use crate::sys::{Errno, ticks};
@@ -150,31 +149,19 @@ fn load_and_measure<'a>(
 ) -> Result<(Measurement, Rest<'a>), Stop> {
     let mut draw = Draw::new(seed);
     let started = ticks();
+    // Sizes and indices of the plan are within their limits: what follows counts on it.
     work.call.check()?;
     let loaded = load(&mut draw, work, object, meter)?;
     let linked = ticks();
-    let mut tags = WayTags::new();
-    tags.take(meter.session.memory());
-    tags.take(loaded.stack.end - PAGE..loaded.stack.end);
-    let places = arena::place_buffers(&mut draw, &work.call, work.options.guard, tags)?;
-    open(&loaded.stack)?;
-    // SAFETY: these places were drawn for this job, and are opened here only.
-    let mut buffers = unsafe { Buffers::open(work, places) }.map_err(memory)?;
-    buffers.fill(|_| true);
+    // After the object, which says where the stack lies that they are kept away from.
+    let mut buffers = open_memory(&mut draw, work, &loaded.stack, &meter.session)?;
     let filled = ticks();
-    // From here on nothing may be opened or protected.
+    // From here on nothing may be opened or protected: what is left is the function's.
     keyed::forget(Key::Load);
     let call = prepare_call(work, &loaded, &buffers)?;
+    // Only now: a fault before this is the worker's own, one after it is reported as the function's.
     note_running(&loaded.stack, &buffers);
-    let wide_vectors = loaded.code.as_ref().is_some_and(|code| code.vector_bits > 128);
-    let schedule = Schedule::of(work.effort).with(&work.options, wide_vectors);
-    // Looking at all of them twice may take longer than a quick measurement.
-    let before = (work.effort != Effort::Quick).then(|| buffers.digests());
-    let Meter { session, host, .. } = meter;
-    // SAFETY: the function lies in text that was just linked, the stack was just opened for it alone, and this process
-    // exists to be lost: it holds nothing but this job and exits after its reply.
-    let measured = unsafe { measure::measure(session, &call, &schedule, host, counters, &mut buffers) };
-    let mutated = before.map(|before| buffers.mutated(&before));
+    let measured = measure_call(work, &call, loaded.code.as_ref(), &mut buffers, counters, meter);
     let Loaded { entry, code, pass, prepared_ns, .. } = loaded;
     let measurement = Measurement {
         entry: EntryPoint { symbol: entry.symbol, offset: entry.text_offset },
@@ -185,7 +172,7 @@ fn load_and_measure<'a>(
         // Sent as it is if the counted call raises a signal.
         counts: if pass.is_some() { Counting::Impossible(NotCountable::Faulted) } else { Counting::NotAsked },
         code,
-        findings: Findings { mutated, ..measured.findings },
+        findings: measured.findings,
         phases: Phases {
             load_ns: meter.nanoseconds(started, linked).saturating_sub(prepared_ns),
             fill_ns: meter.nanoseconds(linked, filled),
@@ -196,6 +183,45 @@ fn load_and_measure<'a>(
     };
     let last_returned = measured.last_returned;
     Ok((measurement, Rest { call, work, last_returned, buffers, pass, prepared_ns }))
+}
+
+/// Opens the stack and the buffers at places that get along with each other in the first-level cache, and fills the buffers.
+fn open_memory<'a>(
+    draw: &mut Draw,
+    work: &'a KernelWork,
+    stack: &Range<usize>,
+    session: &Session,
+) -> Result<Buffers<'a>, Stop> {
+    let mut tags = WayTags::new();
+    tags.take(session.memory());
+    tags.take(stack.end - PAGE..stack.end);
+    let places = arena::place_buffers(draw, &work.call, work.options.guard, tags)?;
+    open(stack)?;
+    // SAFETY: these places were drawn for this job, and are opened here only.
+    let mut buffers = unsafe { Buffers::open(work, places) }.map_err(memory)?;
+    buffers.fill(|_| true);
+    Ok(buffers)
+}
+
+/// Measures the function, and finds out which of the buffers that it reads it changed.
+fn measure_call(
+    work: &KernelWork,
+    call: &PreparedCall,
+    code: Option<&CodeFacts>,
+    buffers: &mut Buffers<'_>,
+    counters: &mut OpenCounters,
+    meter: &mut Meter,
+) -> Measured {
+    let wide_vectors = code.is_some_and(|code| code.vector_bits > 128);
+    let schedule = Schedule::of(work.effort).with(&work.options, wide_vectors);
+    // Looking at all of them twice may take longer than a quick measurement.
+    let before = (work.effort != Effort::Quick).then(|| buffers.digests());
+    let Meter { session, host, .. } = meter;
+    // SAFETY: the function lies in text that was just linked, the stack was just opened for it alone, and this process
+    // exists to be lost: it holds nothing but this job and exits after its reply.
+    let mut measured = unsafe { measure::measure(session, call, &schedule, host, counters, buffers) };
+    measured.findings.mutated = before.map(|before| buffers.mutated(&before));
+    measured
 }
 
 fn prepare_call(work: &KernelWork, loaded: &Loaded, buffers: &Buffers<'_>) -> Result<PreparedCall, Stop> {

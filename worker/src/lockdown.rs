@@ -22,14 +22,18 @@ use webrunner_protocol::control::{Isolation, Lane, Layer, ZygoteConfig};
 use webrunner_protocol::ids::CoreId;
 
 use crate::policy;
-use crate::sys::boot::{self, ForkedInit};
-use crate::sys::{fd, keyed, memory, signal, stack};
+use crate::sys::{boot, fd, keyed, memory, signal, stack};
 
 /// Bytes of writable private memory a worker may have: its largest plan, image and stack, and the heap.
 const DATA_LIMIT: u64 = 512 << 20;
 
 /// Descriptors a process may have open: the events of a job that asks for as many as it may, and the zygote's own few.
 const DESCRIPTORS: u64 = fd::LAST_PERF as u64 + 1 + 16;
+
+/// Steps that a limit may forbid; said as part of a sentence.
+const FORK_INIT: &str = "fork the first process of its namespace; allow its user more processes (ulimit -u, or TasksMax= in the unit)";
+const RESERVE_MEMORY: &str =
+    "reserve job memory; lift the limit on address space (ulimit -v, or LimitAS= in the unit)";
 
 /// Name of the layer that workers are in their own process namespace.
 const PID_NAMESPACE: &str = "pid_namespace";
@@ -126,11 +130,20 @@ fn step<T, E: Into<io::Error>>(step: &'static str, result: Result<T, E>) -> Resu
     result.map_err(|error| LockdownError::Step { step, source: error.into() })
 }
 
+/// A zygote that is locked but for its filter.
+#[derive(Debug)]
+pub struct Locked {
+    /// Every layer, in force or not.
+    pub layers: Vec<Layer>,
+    /// The first process of its pid namespace, if it has one: without that it can fork no worker.
+    pub init: Option<i32>,
+}
+
 /// Everything but the core, which is [`pin`]ned first, and the filter. Events are to be probed after this and before [`install_filter`].
 ///
 /// # Errors
 /// See [`LockdownError`].
-pub fn lock_down(config: &ZygoteConfig, lock: Lock) -> Result<Vec<Layer>, LockdownError> {
+pub fn lock_down(config: &ZygoteConfig, lock: Lock) -> Result<Locked, LockdownError> {
     step("place descriptors", boot::place_descriptors())?;
     let mut layers = Vec::new();
     if config.lane == Lane::Quick {
@@ -147,15 +160,16 @@ pub fn lock_down(config: &ZygoteConfig, lock: Lock) -> Result<Vec<Layer>, Lockdo
     layers.push(Layer { name: "no_new_privs".into(), missing: None });
     layers.push(landlock_layer(lock));
     step("forbid dumps", nix::sys::prctl::set_dumpable(false))?;
-    start_init(&layers)?;
     layers.push(Layer { name: "not_dumpable".into(), missing: None });
-    step("reserve job memory", memory::reserve())?;
+    layers.push(built("seccomp", lock.filters()));
+    // Before anything is forked or reserved for what is not to be.
+    require(config.require, &layers)?;
+    let init = start_init(&layers)?;
+    step(RESERVE_MEMORY, memory::reserve())?;
     step("make a stack for workers", stack::ensure())?;
     step("install signal handlers", signal::install())?;
     step("make the keys", keyed::create())?;
-    layers.push(built("seccomp", lock.filters()));
-    require(config.require, &layers)?;
-    Ok(layers)
+    Ok(Locked { layers, init })
 }
 
 /// Compiles the filter, its keys still placeholders.
@@ -222,14 +236,11 @@ fn enter_namespaces() -> Vec<Layer> {
 /// Without it there is no going on: the first worker would take its place, and end all others with its own end.
 ///
 /// It is to die with the zygote, which takes that the zygote may signal it: the same user, the same Landlock domain.
-fn start_init(layers: &[Layer]) -> Result<(), LockdownError> {
+fn start_init(layers: &[Layer]) -> Result<Option<i32>, LockdownError> {
     if !layers.iter().any(|layer| layer.name == PID_NAMESPACE && layer.missing.is_none()) {
-        return Ok(());
+        return Ok(None);
     }
-    match step("fork the first process of its namespace", boot::fork_init())? {
-        ForkedInit::Parent => Ok(()),
-        ForkedInit::Init => boot::wait_for_death(),
-    }
+    step(FORK_INIT, boot::start_init()).map(Some)
 }
 
 fn namespace_reason(errno: nix::errno::Errno) -> String {

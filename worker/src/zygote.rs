@@ -4,8 +4,10 @@
 //! the lock it makes only keyed calls, and allocates no more than a request to fork holds. When its control socket closes it exits, and the kernel
 //! takes its workers with it.
 
+use std::ops::Range;
 use std::time::Duration;
 
+use seccompiler::BpfProgram;
 use webrunner_protocol::control::{
     Ended, Ends, WorkerProfile, ZygoteConfig, ZygoteReport, ZygoteRequest, ZygoteStatus,
 };
@@ -19,7 +21,7 @@ use crate::counters::EventTable;
 use crate::heap::Bump;
 use crate::job_sockets::JobSockets;
 use crate::kernel_job::Meter;
-use crate::lockdown::{self, Lock};
+use crate::lockdown::{self, Lock, Locked};
 use crate::measure::{Host, Session};
 use crate::sys::keyed;
 use crate::sys::packet::{self, Descriptors};
@@ -37,25 +39,56 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
         eprintln!("webrunner-worker {} is started by webrunner, not by hand", env!("CARGO_PKG_VERSION"));
         sys::exit(EXIT_USAGE);
     }
-    let config = match receive_config() {
-        Ok(config) => config,
-        Err(reason) => unable(0, reason),
-    };
-    if let Err(error) = lock.check(config.require) {
-        unable(0, error.to_string());
+    // The lock begins by placing descriptors; until then the control socket is the first.
+    let (config, meter, own) = before_lock(lock).unwrap_or_else(|reason| unable(0, reason));
+    let Ready { report, filter, init } =
+        under_lock(config, meter, lock).unwrap_or_else(|reason| unable(fd::CONTROL, reason));
+    // When all that forks are to find is built, and before the filter, which lets nobody advise the kernel on memory.
+    allocator.settle();
+    image::keep_from_forks(&own);
+    if lock.filters()
+        && let Err(error) = lockdown::install_filter(filter)
+    {
+        unable(fd::CONTROL, chain(&error));
     }
+    // Only now: once it has heard this the supervisor sends jobs.
+    if packet::send(&report, None).is_err() {
+        sys::exit(EXIT_UNABLE);
+    }
+    serve(init)
+}
+
+/// Does what needs the rights that the lock takes away, and gives the configuration, what jobs are measured with, and the
+/// memory that is the zygote's alone.
+fn before_lock(lock: Lock) -> Result<(ZygoteConfig, Meter, Vec<Range<usize>>), String> {
+    let config = receive_config()?;
+    lock.check(config.require).map_err(|error| chain(&error))?;
     lockdown::set_name(config.core);
-    if let Err(error) = lockdown::pin(config.core) {
-        unable(0, chain(&error));
-    }
-    // The clock and /proc are not needed after this.
+    // Before anything is looked at: the clock and what calling costs are to be this core's.
+    lockdown::pin(config.core).map_err(|error| chain(&error))?;
+    // The last that needs the vDSO and /proc.
     let ticks_per_us = clock::ticks_per_microsecond();
     let own = image::economise();
-    let Some(meter) = meter(ticks_per_us) else { unable(0, "the trampoline is in use".into()) };
-    let layers = match lockdown::lock_down(&config, lock) {
-        Ok(layers) => layers,
-        Err(error) => unable(fd::CONTROL, chain(&error)),
-    };
+    let mut session = Session::open().ok_or("the trampoline is in use")?;
+    count::rehearse();
+    let host = Host::probe(&mut session, ticks_per_us);
+    let meter = Meter { session, host, ticks_per_us, missing_features: count::missing() };
+    Ok((config, meter, own))
+}
+
+/// What a zygote has once workers could be born.
+struct Ready {
+    /// The report for the supervisor.
+    report: Vec<u8>,
+    filter: BpfProgram,
+    /// The first process of its pid namespace, if it has one.
+    init: Option<i32>,
+}
+
+/// Locks this process but for the filter, and builds what workers are born with.
+fn under_lock(config: ZygoteConfig, meter: Meter, lock: Lock) -> Result<Ready, String> {
+    let Locked { layers, init } = lockdown::lock_down(&config, lock).map_err(|error| chain(&error))?;
+    // As the user that workers are too, and before the filter, which lets workers alone open events, on themselves.
     let events = EventTable::probe(config.events);
     let status = ZygoteStatus {
         pid: std::process::id() as i32,
@@ -66,31 +99,11 @@ pub fn main(allocator: &Bump, lock: Lock) -> ! {
         plan: events.plan().clone(),
     };
     worker::prepare(Profile { events, cpu_seconds: config.cpu_seconds, meter, lock });
-    let Ok(ready) = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES) else {
-        unable(fd::CONTROL, "the list of events is too long".into())
-    };
-    let filter = match lockdown::compile_filter() {
-        Ok(filter) => filter,
-        Err(error) => unable(fd::CONTROL, chain(&error)),
-    };
-    allocator.settle();
-    image::keep_from_forks(&own);
-    if lock.filters()
-        && let Err(error) = lockdown::install_filter(filter)
-    {
-        unable(fd::CONTROL, chain(&error));
-    }
-    if packet::send(&ready, None).is_err() {
-        sys::exit(EXIT_UNABLE);
-    }
-    serve()
-}
-
-fn meter(ticks_per_us: f64) -> Option<Meter> {
-    let mut session = Session::open()?;
-    count::rehearse();
-    let host = Host::probe(&mut session, ticks_per_us);
-    Some(Meter { session, host, ticks_per_us, missing_features: count::missing() })
+    // Made before the allocator settles: what is allocated later lies in the array that each worker goes on with.
+    let report = codec::encode(&ZygoteReport::Ready(status), MAX_CONTROL_BYTES)
+        .map_err(|_| "the list of events is too long")?;
+    let filter = lockdown::compile_filter().map_err(|error| chain(&error))?;
+    Ok(Ready { report, filter, init })
 }
 
 /// An error and its causes, on one line.
@@ -180,15 +193,18 @@ const REPORT_DELAY: Duration = Duration::from_micros(300);
 /// What the zygote keeps account of.
 struct Family {
     children: Children,
+    /// The first process of the pid namespace, if there is one.
+    init: Option<i32>,
     /// Job sockets of workers to come.
     sockets: JobSockets,
     /// Ends that are to be reported with the next fork.
     unreported: Ends,
 }
 
-fn serve() -> ! {
+fn serve(init: Option<i32>) -> ! {
     let mut family = Family {
         children: Children { living: [None; MAX_WORKERS] },
+        init,
         sockets: JobSockets::none(),
         unreported: Ends::default(),
     };
@@ -267,8 +283,17 @@ impl Family {
     }
 
     /// Takes every ended child off the kernel's list; the last ends are left to be reported.
+    ///
+    /// Without the first process of its namespace the zygote is of no use: the kernel has ended all workers with it, and lets
+    /// no other be forked.
     fn reap_all(&mut self) {
         while let Ok(Some((pid, status, usage))) = process::reap() {
+            if self.init == Some(pid) {
+                report(&ZygoteReport::Unable {
+                    reason: "the first process of its namespace has ended".into(),
+                });
+                sys::exit(EXIT_UNABLE)
+            }
             if let Some(worker) = self.children.remove(pid) {
                 if self.unreported.is_full() {
                     self.report_ends();

@@ -20,9 +20,9 @@ use crate::pool::{Launched, PoolConfig};
 use crate::problem::{Kind, Problem};
 use crate::progress::Progress;
 use crate::reload::{Files, Live};
-use crate::render::{self, Report};
-use crate::repeat::{self, Measured};
-use crate::request::{Call, RunRequest, parse_effort, parse_switch};
+use crate::render;
+use crate::repeat;
+use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
 use crate::settings::Settings;
@@ -56,33 +56,19 @@ fn request(args: &RunArgs) -> Result<RunRequest<'_>, Failure> {
         };
         parameters.push((Cow::Borrowed(name), Cow::Borrowed(value)));
     }
-    Ok(RunRequest {
-        kernel: Cow::Borrowed(&args.kernel),
-        symbol: args.symbol.as_deref().map(Cow::Borrowed),
-        effort: parse_effort(&args.effort)
-            .map_err(|_| Failure::Usage("--effort takes quick, standard or thorough".into()))?,
-        counts: switch("_counts", args.counts.as_deref())?,
-        check: switch("_check", args.check.as_deref())?,
-        events: args.events.as_deref().map(Cow::Borrowed),
-        options: args.options.options().map_err(|problem| usage(&problem))?,
-        format: None,
-        parameters,
-    })
+    let options = args.options.options().map_err(|problem| usage(&problem))?;
+    Ok(RunRequest { kernel: Cow::Borrowed(&args.kernel), options, parameters })
 }
 
 /// Wrong words on the command line, as far as a terminal is concerned.
 fn refusal(problem: &Problem) -> Failure {
     match problem.kind() {
-        Kind::BadParameter | Kind::UnknownKernel | Kind::UnknownEvent | Kind::BadEvent | Kind::BadOption => {
+        Kind::BadOption => usage(problem),
+        Kind::BadParameter | Kind::UnknownKernel | Kind::UnknownEvent | Kind::BadEvent => {
             Failure::Usage(problem.detail())
         }
         _ => Failure::Other(problem.to_string()),
     }
-}
-
-/// The flag for a switch, by its name in a query.
-fn switch(name: &'static str, word: Option<&str>) -> Result<Option<bool>, Failure> {
-    word.map(|word| parse_switch(name, word)).transpose().map_err(|problem| usage(&problem))
 }
 
 /// A wrong value of a flag. The problem names the query's parameter, which has the flag's name after one underscore.
@@ -126,17 +112,9 @@ async fn measure(
     service.open(launched);
     let job = repeat::measure(service, call, &object, |_| ());
     let measured = watched(job, &format!("measuring {}", call.kernel.full_name()), progress).await;
-    let Measured { measurement, run } = measured.map_err(|problem| Failure::of(&problem))?;
+    let measured = measured.map_err(|problem| Failure::of(&problem))?;
     let id = RequestId::fresh();
-    let report = Report {
-        id: id.as_str(),
-        machine: &service.machine,
-        pool: service.facts(),
-        call,
-        object: &object,
-        run: &run,
-        measurement: &measurement,
-    };
+    let report = measured.report(id.as_str(), service, call, &object);
     if !json {
         return Ok(render::table(&report).into_bytes());
     }

@@ -31,6 +31,7 @@ pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
         .map_err(|error| Failure::of(&error))?;
     startup::check_access_log(&config).map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
+    listeners.listen(&config).map_err(|error| Failure::of(&error))?;
     // Not before: a start that fails says that alone.
     log.begin().map_err(|error| Failure::of(&error))?;
     warn_of_doubts(launched.facts(), host::missing_hardware_counters(), shared);

@@ -18,9 +18,12 @@ use crate::{cores, descriptors};
 /// Connections a service takes at a time unless told otherwise.
 const CONNECTIONS: u64 = 256;
 
+/// What users without privileges may count; not there on a kernel without perf events.
+const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+
 pub(super) fn examine(machine: &Machine, config: &PoolConfig, facts: Option<&Facts>) -> Vec<Finding> {
     let mut findings = vec![pmu(machine), perf_event_paranoid(), nmi_watchdog(machine)];
-    findings.extend(facts.map(|facts| counters(machine, facts)));
+    findings.extend(facts.map(counters));
     findings.extend([
         tsc(machine),
         clocksource(machine.fact("clocksource").as_str()),
@@ -52,7 +55,7 @@ fn pmu(machine: &Machine) -> Finding {
 
 fn perf_event_paranoid() -> Finding {
     const NAME: &str = "perf_event_paranoid";
-    match line("/proc/sys/kernel/perf_event_paranoid").map(|text| text.parse::<i64>()) {
+    match line(PARANOID).map(|text| text.parse::<i64>()) {
         Ok(Ok(level)) if level <= 2 => {
             Finding::ok(NAME, format!("{level}: workers may count their own events"))
         }
@@ -82,8 +85,9 @@ fn nmi_watchdog(machine: &Machine) -> Finding {
     }
 }
 
-/// What a zygote found when it tried every event.
-fn counters(machine: &Machine, facts: &Facts) -> Finding {
+/// What a zygote found when it tried the kernel's own events, which take no hardware counter: a kernel that has them counts
+/// them for whoever may ask.
+fn counters(facts: &Facts) -> Finding {
     let missing: Vec<_> = facts.events.iter().filter(|event| event.missing.is_some()).collect();
     let counted = facts.events.len() - missing.len();
     let reason = match missing.first() {
@@ -93,10 +97,10 @@ fn counters(machine: &Machine, facts: &Facts) -> Finding {
             format!("{counted} events can be counted, {} cannot; {}: {why}", missing.len(), event.name)
         }
     };
-    let remedy = if machine.no_counters.is_some() {
-        elsewhere("as for pmu; what is absent is named in each answer")
+    let remedy = if line(PARANOID).is_ok() {
+        here("as the reason says, for perf_event_open; what is absent is named in each answer")
     } else {
-        here("see perf_event_paranoid and nmi_watchdog; end other programs that hold counters")
+        elsewhere("as for perf_event_paranoid; what is absent is named in each answer")
     };
     Finding::degraded("counters", reason, remedy)
 }
@@ -133,7 +137,10 @@ fn measuring_cores(config: &PoolConfig) -> Finding {
     if others {
         return Finding::ok(
             "cores",
-            format!("jobs are measured on {cores}, the rest is left to the supervisor"),
+            format!(
+                "jobs are measured on {cores}, the rest is left to the supervisor; where no cores are named, one of these takes \
+                 quick jobs too"
+            ),
         );
     }
     let reason = format!("jobs are measured on {cores}, and the supervisor has no core of its own");

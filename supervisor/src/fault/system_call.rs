@@ -54,14 +54,14 @@ impl SystemCallReport {
         )
     }
 
-    /// Members of the problem body.
+    /// Members of the problem body; of a call by the 32-bit gate nothing is known but that it was not one of the x32 table.
     #[must_use]
-    pub fn members(&self) -> Value {
+    pub fn members(call: Option<&Self>) -> Value {
         json!({
-            "syscall": self.name,
-            "syscall_number": self.number,
-            "x32": self.x32,
-            "function_offset": self.function_offset,
+            "syscall": call.and_then(|call| call.name),
+            "syscall_number": call.map(|call| call.number),
+            "x32": call.is_some_and(|call| call.x32),
+            "function_offset": call.and_then(|call| call.function_offset),
         })
     }
 }
@@ -91,14 +91,14 @@ mod tests {
 
     #[test]
     fn a_call_through_the_x32_table_is_named_and_marked() {
-        let members = report(0x4000_0000 | 39).members();
+        let members = SystemCallReport::members(Some(&report(0x4000_0000 | 39)));
         assert_eq!((members["syscall"].as_str(), members["x32"].as_bool()), (Some("getpid"), Some(true)));
     }
 
     #[test]
     fn numbers_that_name_no_call_are_still_described() {
         for number in [-1, i32::MIN, i32::MAX, 100_000] {
-            assert_eq!(report(number).members()["syscall"], Value::Null);
+            assert_eq!(SystemCallReport::members(Some(&report(number)))["syscall"], Value::Null);
             assert!(report(number).sentence().contains("an unknown call"));
         }
     }

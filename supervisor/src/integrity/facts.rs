@@ -32,7 +32,7 @@ impl<'a> Facts<'a> {
         let median = |samples: &[f64]| Summary::median_of(samples).unwrap_or_default().max(0.0);
         let calls = f64::from(samples.calls_per_round) * samples.isolated.len() as f64;
         let cycles = median(&samples.isolated);
-        // Back-to-back batches are as long as the others, whatever the calls in them.
+        // Of the isolated batches alone. The others of a round took time too, so the core was used for no less than this.
         let isolated = calls * (cycles + samples.overhead_cycles.max(0.0));
         let cycle_us =
             (case.ticks_per_ms > 0).then(|| samples.ticks_per_cycle * 1e3 / case.ticks_per_ms as f64);

@@ -75,7 +75,7 @@ pub const RULES: [Rule; 14] = [
     },
     Rule {
         name: "checked-calls",
-        words: "the faster of the checked calls took no more than four times the cycles it reports",
+        words: "the fastest of the checked calls took no more than four times the cycles it reports",
         unit: "cycles",
         judge: checked_calls,
     },

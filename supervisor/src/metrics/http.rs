@@ -16,7 +16,7 @@ pub(super) const LATENCY: Doubling = Doubling { from: 50e-6, count: 19 };
 
 /// Whether a problem turns a request away whatever it asks: who may ask, how often, how much, and whether there is room.
 fn is_rejection(kind: Kind) -> bool {
-    matches!(kind.status().as_u16(), 401 | 403 | 408 | 413 | 414 | 429 | 503)
+    matches!(kind.status().as_u16(), 401 | 408 | 413 | 414 | 429 | 503)
 }
 
 /// Figures about requests.

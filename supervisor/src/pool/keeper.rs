@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use webrunner_protocol::control::{Ended, Ends, ExitStatus, ZygoteReport};
 use webrunner_protocol::ids::CoreId;
 
+use super::blame;
 use super::launcher::Launcher;
 use super::queue::Queue;
 use super::readable::Readable;
@@ -292,7 +293,13 @@ impl Keeper {
                 if slot.is_current(generation) {
                     let error = io::Error::from_raw_os_error(errno);
                     self.fail(slot, format!("no worker can be forked on core {} ({error})", slot.core));
+                    if blame::is_zygotes_own(&queue.slots, self.index, errno) {
+                        return Err(error);
+                    }
                 }
+            }
+            Incoming::Report(ZygoteReport::Unable { reason }) => {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
             }
             Incoming::Report(report) => {
                 let error = format!("unexpected report {report:?}");

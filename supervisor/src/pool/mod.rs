@@ -8,17 +8,19 @@
 //!
 //! - `zygote`: the process that forks, and the messages with it.
 //! - `launcher`: the thread that starts zygotes.
-//! - `slot`: one core: its waiting workers and the one that runs.
+//! - `slot`: one core: its waiting workers and those that run. `worker`: one of them, and how many there may be.
 //! - `keeper`: the task that keeps one slot's zygote alive and its workers in supply.
-//! - `backoff`: when to try again what keeps failing.
+//! - `backoff`: when to try again what keeps failing. `blame`: whether a zygote is to be replaced for it.
 //! - `queue`: who gets a worker next.
 //! - `readable`: a socket that is waited on for reading only.
 //! - `exchange`: the conversation with a worker. `examine`: the longer one where its outputs are checked.
-//! - `outcome`: what is said about a job that has ended.
+//! - `outcome`: what is said about a job that has ended. `facts`: what is said about the pool.
 
 mod backoff;
+mod blame;
 mod examine;
 mod exchange;
+mod facts;
 mod keeper;
 mod launcher;
 mod outcome;
@@ -37,14 +39,15 @@ use actix_web::web::Bytes;
 use tokio::task;
 use tokio::time::timeout;
 use webrunner_protocol::codec;
-use webrunner_protocol::control::{Event, ExitStatus, Lane, Layer, Usage};
-use webrunner_protocol::events::{EventSet, PassPlan};
+use webrunner_protocol::control::{ExitStatus, Lane, Usage};
+use webrunner_protocol::events::EventSet;
 use webrunner_protocol::ids::{CoreId, JobId};
 use webrunner_protocol::job::{Effort, Job, KernelWork, Work};
 use webrunner_protocol::limits::MAX_JOB_BYTES;
 
 use self::exchange::Sent;
 pub use self::exchange::parse_reply;
+pub use self::facts::{Facts, Gauges, SlotView, ZygoteFacts};
 use self::launcher::Launcher;
 pub use self::outcome::{End, Finished, RunError};
 use self::queue::{Lease, Need, Queue};
@@ -52,7 +55,6 @@ use self::slot::Slot;
 use self::worker::{Ready, Worker};
 pub use self::zygote::{LaunchError, Zygote, ZygoteSettings, find_executable, random_bytes};
 use crate::check::{Examination, Examined};
-use crate::events::host::HostEvents;
 use crate::metrics::PoolMetrics;
 
 /// What a pool is to be.
@@ -123,88 +125,6 @@ impl Launched {
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
-}
-
-/// What the pool is and can do, known once its zygotes are up.
-#[derive(Debug, Clone, Default)]
-pub struct Facts {
-    /// Cores that jobs are measured on.
-    pub cores: Vec<CoreId>,
-    /// Cores that quick jobs may run on besides.
-    pub quick_cores: Vec<CoreId>,
-    /// Speed of the time stamp counter, as the first core's zygote measured it; 0 if there is none.
-    pub ticks_per_ms: u64,
-    /// Every layer of isolation, in force or not.
-    pub layers: Vec<Layer>,
-    /// Every event of the kernel's own, in the order that counter readings number them.
-    pub events: Vec<Event>,
-    /// Hardware events, by core.
-    pub hardware: Arc<HostEvents>,
-    /// How each core's zygote counts its usual set.
-    pub plans: Vec<(CoreId, PassPlan)>,
-    /// Core cycles of two independent chains of 64 additions with a fence behind each; 0 if nobody looked.
-    pub fenced_chains_cycles: u32,
-}
-
-impl Facts {
-    /// How a core counts its usual set.
-    #[must_use]
-    pub fn plan(&self, core: CoreId) -> Option<&PassPlan> {
-        self.plans.iter().find_map(|(known, plan)| (*known == core).then_some(plan))
-    }
-
-    /// Whether `lfence` lets what comes after it begin early, so that calls that should be isolated overlap.
-    #[must_use]
-    pub fn fence_is_weak(&self) -> bool {
-        /// Half way between chains that follow each other and chains that overlap.
-        const LEAST: u32 = 96;
-        self.fenced_chains_cycles < LEAST
-    }
-}
-
-/// Numbers that change while the pool runs.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Gauges {
-    /// Jobs waiting for a slot.
-    pub queued: usize,
-    /// Most jobs that may wait.
-    pub queue_capacity: usize,
-    /// Jobs being run.
-    pub running: usize,
-    /// Workers waiting for a job.
-    pub standby: usize,
-    /// Workers being forked.
-    pub starting: usize,
-    /// Zygotes that answer.
-    pub zygotes: usize,
-}
-
-/// A core's zygote.
-#[derive(Debug, Clone, Copy)]
-pub struct ZygoteFacts {
-    /// The core.
-    pub core: CoreId,
-    /// How many there have been on this core, this one included.
-    pub generation: u64,
-    /// Jobs its workers were given.
-    pub jobs: u64,
-    /// Whether it is there, or gone and yet to be replaced.
-    pub up: bool,
-}
-
-/// How one slot is.
-#[derive(Debug, Clone, Copy)]
-pub struct SlotView {
-    /// Its core.
-    pub core: CoreId,
-    /// What jobs it takes.
-    pub lane: Lane,
-    /// Whether its zygote answers.
-    pub up: bool,
-    /// Whether it has a job.
-    pub busy: bool,
-    /// Time it has had jobs, all together.
-    pub busy_time: Duration,
 }
 
 /// A job, and what goes with it.
@@ -429,6 +349,9 @@ fn need(job: &Job, chosen_events: bool) -> Need {
     }
 }
 
+/// What the kernel ends a worker with that calls by the gate of another architecture; others are told by the worker itself.
+const SIGSYS: i32 = rustix::process::Signal::SYS.as_raw();
+
 /// Explains a worker that closed its socket without a word: asks the zygote how it ended.
 async fn death(worker: &mut Worker, deadline: Duration) -> Result<End, RunError> {
     let limit = EXIT_REPORT_LIMIT.min(deadline);
@@ -439,9 +362,7 @@ async fn death(worker: &mut Worker, deadline: Duration) -> Result<End, RunError>
         reported.map_err(|_| RunError::NoWorker { reason: "its zygote died while the job ran".into() })?;
     Ok(match status {
         ExitStatus::Code(code) => End::Exited { code },
-        ExitStatus::Signal(libc_sigsys) if libc_sigsys == rustix::process::Signal::SYS.as_raw() => {
-            End::ForeignSystemCall
-        }
+        ExitStatus::Signal(SIGSYS) => End::ForeignSystemCall,
         ExitStatus::Signal(signal) => End::Killed { signal },
     })
 }

@@ -1,4 +1,4 @@
-//! A slot: one core, its zygote, the workers that wait on it, and the one that runs.
+//! A slot: one core, its zygote, the workers that wait on it, and those that run.
 //!
 //! A slot runs one measured job at a time, or several quick ones. It keeps a few workers waiting, so that a job never waits for a fork, and asks for
 //! another when one was used up. Nothing here does I/O but the request to fork.

@@ -1,7 +1,7 @@
 //! Starting a zygote, talking to it, and noticing when it is gone.
 //!
-//! Owns the zygote's process and control socket. The zygote is this program's own executable and trusted until it
-//! forks, yet nothing it sends can panic: a report that makes no sense ends it, and the pool starts another.
+//! Owns the zygote's process and control socket. The zygote is `webrunner-worker`, the executable that comes with this one, and
+//! trusted until it forks, yet nothing it sends can panic: a report that makes no sense ends it, and the pool starts another.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -61,13 +61,15 @@ pub enum LaunchError {
         looked: Vec<PathBuf>,
     },
     /// There is no thread to start it from.
-    #[error("cannot start the thread that starts zygotes")]
+    #[error(
+        "cannot start the thread that starts zygotes; allow this user more processes (ulimit -u, or TasksMax= in the unit)"
+    )]
     Thread(#[source] io::Error),
     /// The control socket could not be made.
     #[error("cannot make a control socket")]
     Socket(#[source] io::Error),
     /// The executable could not be started.
-    #[error("cannot start {}", .path.display())]
+    #[error("cannot start {}{}", .path.display(), advice(.source))]
     Spawn {
         /// The executable.
         path: PathBuf,
@@ -86,6 +88,16 @@ pub enum LaunchError {
         /// The executable.
         path: PathBuf,
     },
+    /// It says nothing.
+    #[error(
+        "{} was not ready within {} s; name webrunner's own webrunner-worker with --worker, or where that is it, start again \
+         when this machine is less busy",
+        .path.display(), START_LIMIT.as_secs()
+    )]
+    Silent {
+        /// The executable.
+        path: PathBuf,
+    },
     /// It ended, or said something unexpected, before it was ready.
     #[error("{} ended before it was ready ({detail}); is it webrunner's own executable, of the same version?", .path.display())]
     NotReady {
@@ -94,6 +106,14 @@ pub enum LaunchError {
         /// What happened.
         detail: String,
     },
+}
+
+/// What to do about an executable that could not be started, where the reason does not say.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => "; allow this user more processes (ulimit -u, or TasksMax= in the unit)",
+        _ => "",
+    }
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -220,8 +240,12 @@ impl Starting {
     /// # Errors
     /// See [`LaunchError`].
     pub(super) fn ready(self) -> Result<Zygote, LaunchError> {
+        self.ready_within(START_LIMIT)
+    }
+
+    fn ready_within(self, limit: Duration) -> Result<Zygote, LaunchError> {
         let Self { mut process, control, path, require } = self;
-        match await_ready(&control) {
+        match await_ready(&control, &path, limit) {
             Ok(status) => Zygote { _process: process, control, status }.checked(require, path),
             Err(refusal) => {
                 let ended = process.end();
@@ -253,13 +277,11 @@ impl Drop for Process {
 }
 
 /// Waits for the first report; `Err(None)` where the zygote ended or spoke nonsense.
-fn await_ready(control: &OwnedFd) -> Result<ZygoteStatus, Option<LaunchError>> {
-    let limit = Timespec { tv_sec: START_LIMIT.as_secs() as i64, tv_nsec: 0 };
+fn await_ready(control: &OwnedFd, path: &Path, limit: Duration) -> Result<ZygoteStatus, Option<LaunchError>> {
+    let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: 0 };
     let mut polled = [PollFd::new(control, PollFlags::IN)];
     if !matches!(poll(&mut polled, Some(&limit)), Ok(1..)) {
-        return Err(Some(LaunchError::Unable {
-            reason: format!("the zygote was not ready in {START_LIMIT:?}"),
-        }));
+        return Err(Some(LaunchError::Silent { path: path.to_owned() }));
     }
     match receive_first(control) {
         Ok(Incoming::Report(ZygoteReport::Ready(status))) => Ok(status),
@@ -386,4 +408,23 @@ pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executable_that_says_nothing_is_named() {
+        let path = PathBuf::from("/bin/cat");
+        let settings = ZygoteSettings {
+            executable: path.clone(),
+            require: Isolation::Best,
+            cpu_seconds: 1,
+            events: Arc::default(),
+        };
+        let starting = Zygote::start(&settings, CoreId(0), Lane::Measuring).unwrap();
+        let error = starting.ready_within(Duration::ZERO).unwrap_err().to_string();
+        assert!(error.starts_with("/bin/cat was not ready") && error.contains("--worker"), "{error}");
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Problem;
 use crate::events::raw;
-use crate::fault::signal_name;
+use crate::fault::{SystemCallReport, signal_name};
 use crate::options;
 use crate::tokens::Stranger;
 
@@ -20,8 +20,7 @@ impl Problem {
             Self::KernelMissing => "Add kernel=NAME to the query; GET /kernels lists the names.".into(),
             Self::BadParameter { reason, .. } | Self::UnknownKernel { reason, .. } => sentence(reason),
             Self::UnknownOption { name } => format!(
-                "{} is no option of this service; names that begin with `_` are _symbol, _effort, _counts, _check, \
-                 _events, _format, {}.",
+                "{} is no option of this service; names that begin with `_` are {}.",
                 echo(name),
                 options::names()
             ),
@@ -45,12 +44,6 @@ impl Problem {
             }
             Self::MethodNotAllowed { allow } => format!("This path takes {allow}."),
             Self::WrongContentType { got } => wrong_content_type(got.as_deref()),
-            _ => self.detail_of_limits_and_runs(),
-        }
-    }
-
-    fn detail_of_limits_and_runs(&self) -> String {
-        match self {
             Self::BodyTooSlow { limit } => {
                 format!("The body must arrive within {} s; send it in one piece.", limit.as_secs())
             }
@@ -88,18 +81,12 @@ impl Problem {
                 format!("{} ended the process before it could answer.", signal_name(*signal))
             }
             Self::TimeLimit { limit } => format!(
-                "No answer came within {} s; measure a smaller problem or use _effort=quick.",
+                "No answer came within {} s; measure a smaller problem or ask for quick effort.",
                 limit.as_secs_f64()
             ),
             Self::ProtocolViolation { reason } => {
                 format!("The object interfered with its worker, whose answer was not taken: {reason}.")
             }
-            _ => self.detail_of_service(),
-        }
-    }
-
-    fn detail_of_service(&self) -> String {
-        match self {
             Self::RateLimited { .. } => {
                 "This client has posted as many jobs as it may for now; try again after the time given."
                     .into()
@@ -114,11 +101,11 @@ impl Problem {
                 format!("{} This is no fault of the object; try again.", sentence(reason))
             }
             Self::WorkerKilled => {
-                "The worker got SIGKILL from outside, most likely because the host ran out of \
-                                   memory; try again or measure a smaller problem."
+                "The worker got SIGKILL from outside, most likely because the host ran out of memory; \
+                 try again or measure a smaller problem."
                     .into()
             }
-            _ => "The service failed on its own account; its log says more.".into(),
+            Self::Internal => "The service failed on its own account; its log says more.".into(),
         }
     }
 
@@ -154,14 +141,28 @@ impl Problem {
             }
             Self::MissingFeatures { needs, offset } => json!({ "needs": needs, "text_offset": offset }),
             Self::Fault(fault) => fault.members(),
-            Self::SystemCallRefused(Some(call)) => call.members(),
+            Self::SystemCallRefused(call) => SystemCallReport::members(call.as_deref()),
             Self::KernelExited { code } => json!({ "exit_code": code }),
             Self::KernelKilled { signal } => {
                 json!({ "signal": signal_name(*signal), "signal_number": signal })
             }
             Self::QueueFull { capacity, .. } => json!({ "queue_capacity": capacity }),
             Self::NotReady { reasons } => json!({ "reasons": reasons }),
-            _ => Value::Null,
+            Self::MalformedQuery { .. }
+            | Self::KernelMissing
+            | Self::BadBody
+            | Self::NotFound { .. }
+            | Self::Unauthorized { .. }
+            | Self::BadObject { .. }
+            | Self::BadCall { .. }
+            | Self::CpuTimeLimit
+            | Self::ProtocolViolation { .. }
+            | Self::RateLimited { .. }
+            | Self::Draining
+            | Self::NoWorker { .. }
+            | Self::WorkerFailed { .. }
+            | Self::WorkerKilled
+            | Self::Internal => Value::Null,
         };
         if let Value::Object(members) = members {
             body.extend(members);

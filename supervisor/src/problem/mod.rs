@@ -149,7 +149,7 @@ pub enum Problem {
     },
     /// A signal.
     Fault(Box<FaultReport>),
-    /// A system call the filter refused; `None` where the number is not known.
+    /// A system call the filter refused; `None` for one by the 32-bit gate, of which no more is known.
     SystemCallRefused(Option<Box<SystemCallReport>>),
     /// The CPU time limit of the worker process.
     CpuTimeLimit,

@@ -54,7 +54,7 @@ pub(super) fn absence(counting: &Counting) -> Option<String> {
             counts.instructions
         )),
         Counting::Impossible(reason) => Some(reason.to_string()),
-        Counting::NotAsked => Some("not asked for; add _counts=yes or more effort".into()),
+        Counting::NotAsked => Some("not asked for; add _counts=yes (--counts yes)".into()),
     }
 }
 

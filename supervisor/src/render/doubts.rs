@@ -1,5 +1,6 @@
 //! Doubts about a result, and what the function did that a caller would not expect; each a sentence.
 
+use webrunner_protocol::job::Effort;
 use webrunner_protocol::plan::Direction;
 use webrunner_protocol::reply::{CodeFacts, Findings, Gate, Placement};
 
@@ -23,9 +24,10 @@ pub(super) fn warnings(report: &Report<'_>, cycles: &Summary) -> Vec<String> {
                 .into(),
         ),
         (Gate::Ungated, _) => warnings.push(
-            "The rounds were not checked against the clock, so disturbed ones may be among them; a shorter function \
-             with _effort=standard is checked."
-                .into(),
+            format!(
+                "The rounds were not checked against the clock, so disturbed ones may be among them; {} checked.",
+                if report.call.effort == Effort::Quick { "at standard effort they are" } else { "those of a shorter function are" }
+            ),
         ),
         (Gate::Clean, Quality::Unstable) => warnings.push(
             "The middle half of the rounds spreads over more than 2 %; the function itself, its input or its \

@@ -82,7 +82,7 @@ pub(super) fn absent<'a>(report: &Report<'a>) -> Vec<(&'a str, Cow<'a, str>)> {
 
 fn reason<'a>(report: &Report<'a>, event: u16) -> Cow<'a, str> {
     if report.call.effort == Effort::Quick {
-        return "a quick measurement is too short for hardware counters; use _effort=standard".into();
+        return "a quick measurement is too short for hardware counters; ask for standard effort".into();
     }
     let planned = report.pool.plan(report.run.core).filter(|_| report.call.events.is_none());
     let refused = planned.map_or(&report.measurement.events.refused, |plan| &plan.refused);

@@ -34,15 +34,19 @@ use crate::integrity::{self, Case, Declared, Finding, Integrity, Rule};
 use crate::machine::Machine;
 use crate::pool;
 use crate::request::Call;
-use crate::summary::Summary;
+use crate::summary::{Quality, Summary};
 
 /// Source of figures by the clock-chain method.
 const TSC_CHAIN: &str = "tsc-chain";
 
 /// Source of figures by hardware counters.
 const PMU: &str = "pmu";
+
 /// Source of figures from single calls, timed by the counter alone.
 const TSC_SINGLE: &str = "tsc-single";
+
+/// Name of the cycles of a call among many without fences.
+const THROUGHPUT: &str = "ThroughputCycles";
 
 /// A measured job with all that an answer may say about it.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +153,7 @@ impl<'a> Report<'a> {
         let by_clock =
             series(if self.counts_cycles() { "TscCycles" } else { "Cycles" }, TSC_CHAIN, &cycles.isolated);
         let by_counter = series("Cycles", PMU, &cycles.counted).filter(|_| self.counts_cycles());
-        let throughput = series("ThroughputCycles", TSC_CHAIN, &cycles.throughput);
+        let throughput = series(THROUGHPUT, TSC_CHAIN, &cycles.throughput);
         let cold = cycles.cold.map(|cold| Row {
             name: "ColdCycles",
             unit: "cycles",
@@ -177,6 +181,13 @@ impl<'a> Report<'a> {
     fn counts_cycles(&self) -> bool {
         let cycles = &self.measurement.cycles;
         !cycles.counted.is_empty() && 2 * cycles.counted.len() >= cycles.isolated.len()
+    }
+
+    /// How far the headline can be trusted. A measurement without samples, which is refused long before, cannot.
+    #[must_use]
+    pub fn quality(&self) -> Quality {
+        let gate = self.measurement.cycles.gate;
+        Summary::of(self.headline()).map_or(Quality::Unstable, |cycles| Quality::of(gate, &cycles))
     }
 
     /// Samples of the headline.

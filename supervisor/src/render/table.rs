@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Report, Row, doubts, truth};
 use crate::check::Correctness;
-use crate::summary::{Quality, Summary};
+use crate::summary::Summary;
 
 /// Renders the answer.
 #[must_use]
@@ -20,9 +20,8 @@ pub fn table(report: &Report<'_>) -> String {
         line(&mut text, row, &widths);
     }
     let Some(cycles) = Summary::of(report.headline()) else { return text };
-    let quality = Quality::of(report.measurement.cycles.gate, &cycles).name();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "quality: {quality}");
+    let _ = writeln!(text, "quality: {}", report.quality().name());
     let truth = report.truth();
     let _ = match &truth.correctness {
         Correctness::Unchecked { reason } => writeln!(text, "correctness: unchecked ({reason})"),

@@ -15,12 +15,15 @@ use crate::problem::Problem;
 use crate::rate_limit::Client;
 use crate::reload::State;
 use crate::render::{self, Report};
-use crate::repeat::{self, Measured};
+use crate::repeat;
 use crate::request::{Call, RunRequest};
 use crate::request_id::RequestId;
 use crate::service::Service;
 
-/// Whether the function computes what it should, for formats that have no place for it.
+/// How far the cycles can be trusted, for formats that have no place for it.
+static QUALITY: HeaderName = HeaderName::from_static("x-quality");
+
+/// Whether the function computes what it should, likewise.
 static CORRECTNESS: HeaderName = HeaderName::from_static("x-correctness");
 
 /// Whether what the worker says can be true, likewise.
@@ -61,7 +64,7 @@ fn accept<'s>(
     let client = client::identify(request, service, state.tokens.as_ref())?;
     body::check_content_type(request)?;
     let asked = RunRequest::from_query(request.query_string())?;
-    let format = asked.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
+    let format = asked.options.format.unwrap_or_else(|| Format::from_accept(accept_header(request)));
     let mut call = asked.resolve(&state.catalogue)?;
     call.events = asked.selection(&service.facts().hardware)?;
     tally.of_kernel(call.kernel.full_name());
@@ -81,7 +84,7 @@ async fn answer_job(
 ) -> Result<HttpResponse, Problem> {
     let object = body::read(request, payload).await?;
     tally.took_object(object.len());
-    let Measured { measurement, run } = repeat::measure(service, call, &object, |finished| {
+    let measured = repeat::measure(service, call, &object, |finished| {
         tally.ran(finished);
         if let Some(job) = request.extensions_mut().get_mut::<JobRecord>() {
             job.times = Some((finished.queued, finished.ran));
@@ -90,15 +93,8 @@ async fn answer_job(
     .await?;
     let ended = Instant::now();
     let extensions = request.extensions();
-    let report = Report {
-        id: extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default(),
-        machine: &service.machine,
-        pool: service.facts(),
-        call,
-        object: &object,
-        run: &run,
-        measurement: &measurement,
-    };
+    let id = extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default();
+    let report = measured.report(id, service, call, &object);
     let answer = answer(&report, format, tally);
     tally.rendered(ended.elapsed());
     answer
@@ -111,6 +107,7 @@ fn answer(report: &Report<'_>, format: Format, tally: &RunTally<'_>) -> Result<H
     response.insert_header((CACHE_CONTROL, word("no-store")));
     let truth = report.truth();
     tally.judged(&truth);
+    response.insert_header((QUALITY.clone(), word(report.quality().name())));
     response.insert_header((CORRECTNESS.clone(), word(truth.correctness.name())));
     response.insert_header((INTEGRITY.clone(), word(truth.integrity.name())));
     let body = match format {

@@ -29,8 +29,9 @@ pub fn in_force(settings: &Settings) -> String {
 #[must_use]
 pub fn defaults_file() -> String {
     let mut text = String::from(
-        "# WebRunner's settings. Each line that is commented out shows the default. Variables (WEBRUNNER_QUEUE_SIZE)\n\
-         # and flags (--queue-size) go over this file; `webrunner config` prints what is in force and where it is set.\n",
+        "# WebRunner's settings. Each line that is commented out shows the default or, where nothing is set by default, a word\n\
+         # in capitals for what it takes. Variables (WEBRUNNER_QUEUE_SIZE) and flags (--queue-size) go over this file;\n\
+         # `webrunner config` prints what is in force and where it is set.\n",
     );
     for setting in table::ALL {
         // Writing to a String cannot fail.

@@ -58,7 +58,7 @@ struct Times {
 }
 
 impl Times {
-    /// About 100 s together, or about 25.
+    /// With the starts between them about 150 s together, or about 40.
     fn new(short: bool) -> Self {
         let seconds = Duration::from_secs_f64;
         if short {

@@ -7,7 +7,7 @@
 //!
 //! # Layout
 //!
-//! - [`target`]: the services under attack. [`outcome`]: what a user sees.
+//! - [`target`]: the services under attack. [`outcome`]: what a user sees. [`kernel_log`]: what the kernel says.
 //! - [`numbers`], [`gates`], [`calls`]: rows 1 to 20, system calls.
 //! - [`frames`]: rows 21, 26 to 29, 54 and 55, what is sent in the place of a reply.
 //! - [`resources`]: rows 22, 25 and 30, time, memory and crashes.

@@ -87,7 +87,7 @@ impl EventTable {
 /// Why an event of the kernel's own is missing, in words.
 fn words(refusal: OpenRefusal) -> String {
     match refusal {
-        OpenRefusal::NotPermitted => refusal.to_string(),
+        OpenRefusal::NotPermitted | OpenRefusal::Filtered => refusal.to_string(),
         _ => format!("the kernel does not count it: {refusal}"),
     }
 }

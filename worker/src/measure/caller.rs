@@ -8,7 +8,7 @@ use webrunner_protocol::reply::{Findings, Returned};
 
 use super::builtin;
 use super::call::PreparedCall;
-use super::calling::{Calling, Look, is_floor};
+use super::calling::{Calling, Looks};
 use super::cpu::{self, XINUSE_YMM_UPPER, XINUSE_ZMM_UPPER};
 use super::host::Host;
 use super::trampoline::{Left, Session, Target};
@@ -78,9 +78,8 @@ pub(super) fn calling_cycles(session: &mut Session, stamp: Stamp, avx: bool) -> 
         let mut looks = [0.0; LOOKS];
         looks.fill_with(&mut look);
         looks.iter().for_each(|&cycles| calling.note(cycles));
-        let count = |says| looks.iter().filter(|&&cycles| calling.look(cycles) == says).count();
-        let quiet = count(Look::Quiet);
-        if series >= FEWEST_SERIES && 4 * quiet >= LOOKS && is_floor(quiet, count(Look::Near)) {
+        let said: Looks = looks.iter().map(|&cycles| calling.look(cycles)).collect();
+        if series >= FEWEST_SERIES && 4 * said.quiet >= LOOKS && said.show_floor() {
             break;
         }
     }

@@ -68,9 +68,36 @@ impl Calling {
     }
 }
 
-/// Whether so many quiet readings lie on a floor, and are not the lower edge of noise.
-pub(super) fn is_floor(quiet: usize, near: usize) -> bool {
-    quiet >= ON_FLOOR * near
+/// How many readings said what.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Looks {
+    pub(super) all: usize,
+    pub(super) quiet: usize,
+    near: usize,
+}
+
+impl Looks {
+    pub(super) fn add(&mut self, look: Look) {
+        self.all += 1;
+        match look {
+            Look::Quiet => self.quiet += 1,
+            Look::Near => self.near += 1,
+            Look::Shared => {}
+        }
+    }
+
+    /// Whether the quiet ones lie on a floor, and are not the lower edge of noise.
+    pub(super) fn show_floor(&self) -> bool {
+        self.quiet >= ON_FLOOR * self.near
+    }
+}
+
+impl FromIterator<Look> for Looks {
+    fn from_iter<L: IntoIterator<Item = Look>>(looks: L) -> Self {
+        let mut counted = Self::default();
+        looks.into_iter().for_each(|look| counted.add(look));
+        counted
+    }
 }
 
 #[cfg(test)]

@@ -8,31 +8,21 @@
 use webrunner_protocol::reply::ColdCalls;
 
 use super::builtin::SHORT_CHAIN;
-use super::caller::Caller;
-use super::cpu;
-use super::host::Host;
 use super::inputs::Inputs;
-use super::schedule::Schedule;
 use super::trampoline::Target;
+use super::{Bench, cpu};
 
 /// Makes as many calls as the schedule wants or has time for, at least one; `ticks_per_cycle` is the length of a cycle.
-pub(super) fn sample(
-    caller: &mut Caller<'_>,
-    schedule: &Schedule,
-    host: &Host,
-    inputs: &mut impl Inputs,
-    ticks_per_cycle: f64,
-) -> ColdCalls {
+pub(super) fn sample<C, I: Inputs>(bench: &mut Bench<'_, C, I>, ticks_per_cycle: f64) -> ColdCalls {
+    let (schedule, host) = (bench.schedule, bench.host);
     let wanted = schedule.cold_calls.max(1);
     let deadline = cpu::ticks().saturating_add(host.ticks(schedule.cold_budget_us) as u64);
     let [mut functions, mut chains] = [(); 2].map(|()| Vec::with_capacity(wanted));
     while functions.len() < wanted {
-        if schedule.restore {
-            inputs.restore();
-        }
-        inputs.flush(host);
-        functions.push(caller.batch(Target::Function(0), 1));
-        chains.push(caller.batch(Target::ShortChain, 1));
+        bench.restore();
+        bench.inputs.flush(host);
+        functions.push(bench.caller.batch(Target::Function(0), 1));
+        chains.push(bench.caller.batch(Target::ShortChain, 1));
         if cpu::ticks() >= deadline {
             break;
         }

@@ -6,9 +6,8 @@ use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 
 use super::builtin::{ADD_CLOCK_CYCLES, IMUL_CLOCK_CYCLES, LONG_CHAIN, SHORT_CHAIN};
 use super::caller::Caller;
-use super::calling::{Calling, Look, is_floor};
+use super::calling::{Calling, Looks};
 use super::counters::{Counters, Tally};
-use super::cpu;
 use super::host::Host;
 use super::inputs::Inputs;
 use super::passes::{Part, PassTally};
@@ -18,6 +17,7 @@ use super::schedule::Schedule;
 use super::sizing::Sizer;
 use super::stats::median_of;
 use super::trampoline::Target;
+use super::{Bench, cpu};
 
 /// A guess at the cost of calling, in cycles, with which sizing begins.
 const CALLING: f64 = 40.0;
@@ -31,11 +31,8 @@ const PARTS: [f64; 6] = [0.05, 0.25, 0.5, 1.0, 1.0, 1.0];
 const PATIENCE: f64 = 0.25;
 
 /// Rounds in the making.
-struct Rounds<'run, 'session, C, I> {
-    caller: &'run mut Caller<'session>,
-    counters: &'run mut C,
-    /// `None` if they are to be left as the function leaves them.
-    inputs: Option<&'run mut I>,
+struct Rounds<'bench, 'run, C, I> {
+    bench: &'bench mut Bench<'run, C, I>,
     tally: Tally,
     passes: PassTally,
     sizes: Sizes,
@@ -54,69 +51,17 @@ struct Sizes {
     back_to_back: Option<u64>,
 }
 
+/// Cycles, and what the kernel's and the hardware's counters counted.
+type Answer = (CycleSamples, Vec<CounterReading>, Vec<PassCounts>);
+
 /// Measures after the first call, which took `first_call` ticks.
-pub(super) fn sample(
-    caller: &mut Caller<'_>,
-    schedule: &Schedule,
-    host: &Host,
-    counters: &mut impl Counters,
-    inputs: &mut impl Inputs,
-    first_call: f64,
-) -> (CycleSamples, Vec<CounterReading>, Vec<PassCounts>) {
+pub(super) fn sample<C: Counters, I: Inputs>(bench: &mut Bench<'_, C, I>, first_call: f64) -> Answer {
     let start = cpu::ticks();
-    let after = |part: f64| start.saturating_add(host.ticks(schedule.budget_us * part) as u64);
-    let (patience, deadline) = (after(PATIENCE), after(1.0));
-    let sizes = warm_up(caller, schedule, host, first_call);
-    let (places, tells) = (caller.functions().len(), caller.tells_preemption());
-    let inputs = schedule.restore.then_some(inputs);
-    let (tally, passes) = (Tally::new(counters), PassTally::new(counters));
-    let turns = passes.passes().max(1);
-    let mut making = Rounds { tally, passes, caller, counters, inputs, sizes };
-    let mut rounds = Vec::with_capacity(schedule.room());
-    let (mut clean, mut quiet, mut near, mut calling) = (0, 0, 0, Calling::new(host.calling_cycles));
-    loop {
-        // Every pass of counters sees every place.
-        let round = making.round((rounds.len() / turns % places) as u8);
-        rounds.push(round);
-        if round.is_clean() {
-            calling.note(round.overhead());
-            clean += 1;
-            match round.look(&calling) {
-                Look::Quiet => quiet += 1,
-                Look::Near => near += 1,
-                Look::Shared => {}
-            }
-        }
-        let now = cpu::ticks();
-        let impatient = now >= patience && !round.is_short();
-        let good = if impatient { clean } else { quiet };
-        let enough = good >= schedule.wanted_rounds && (impatient || is_floor(quiet, near));
-        if enough && making.passes.settled() || rounds.len() >= schedule.room() || now >= deadline {
-            break;
-        }
-    }
-    let preempted = rounds.iter().filter(|round| round.happened.preempted).count() as u32;
-    let (chosen, gate) = choose(&rounds, schedule, host.calling_cycles);
-    let (placements, chosen) = agreeing(chosen, making.caller.functions());
-    let mut throughput = Vec::with_capacity(chosen.len());
-    throughput.extend(chosen.iter().filter_map(Round::throughput));
-    let cycles = CycleSamples {
-        isolated: chosen.iter().map(Round::isolated).collect(),
-        throughput,
-        counted: chosen.iter().filter_map(|round| round.counted).collect(),
-        gate,
-        placements,
-        preempted: tells.then_some(preempted),
-        dropped: (rounds.len() - chosen.len()) as u32,
-        calls_per_round: sizes.function as u32,
-        overhead_cycles: median_of(chosen.iter(), Round::overhead),
-        empty_call_cycles: median_of(chosen.iter(), Round::empty),
-        ticks_per_cycle: median_of(chosen.iter(), Round::ticks_per_cycle),
-        first_call_ticks: first_call as u64,
-        cold: None,
-    };
-    let only_clean = gate == Gate::Clean;
-    (cycles, making.tally.readings(only_clean), making.passes.counts(only_clean))
+    let sizes = warm_up(&mut bench.caller, bench.schedule, bench.host, first_call);
+    let (tally, passes) = (Tally::new(bench.counters), PassTally::new(bench.counters));
+    let mut making = Rounds { bench, tally, passes, sizes };
+    let rounds = making.rounds(start);
+    making.answer(&rounds, first_call)
 }
 
 /// Lets the clock speed settle, finds how many calls make a batch, and runs the function until it is warm.
@@ -176,15 +121,70 @@ fn settle(caller: &Caller<'_>, ticks: f64) -> f64 {
 }
 
 impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
+    /// Makes rounds until enough are quiet, or clean once quiet ones were waited for, or time is up; it runs from `start`.
+    fn rounds(&mut self, start: u64) -> Vec<Round> {
+        let (schedule, host) = (self.bench.schedule, self.bench.host);
+        let after = |part: f64| start.saturating_add(host.ticks(schedule.budget_us * part) as u64);
+        let (patience, deadline) = (after(PATIENCE), after(1.0));
+        let places = self.bench.caller.functions().len();
+        let turns = self.passes.passes().max(1);
+        let mut rounds = Vec::with_capacity(schedule.room());
+        let (mut calling, mut looks) = (Calling::new(host.calling_cycles), Looks::default());
+        loop {
+            // Every pass of counters sees every place.
+            let round = self.round((rounds.len() / turns % places) as u8);
+            rounds.push(round);
+            if round.is_clean() {
+                calling.note(round.overhead());
+                looks.add(round.look(&calling));
+            }
+            let now = cpu::ticks();
+            let impatient = now >= patience && !round.is_short();
+            let good = if impatient { looks.all } else { looks.quiet };
+            let enough = good >= schedule.wanted_rounds && (impatient || looks.show_floor());
+            if enough && self.passes.settled() || rounds.len() >= schedule.room() || now >= deadline {
+                return rounds;
+            }
+        }
+    }
+
+    /// The answer that these rounds give.
+    fn answer(&self, rounds: &[Round], first_call: f64) -> Answer {
+        let Bench { caller, schedule, host, .. } = &*self.bench;
+        let preempted = rounds.iter().filter(|round| round.happened.preempted).count() as u32;
+        let (chosen, gate) = choose(rounds, schedule, host.calling_cycles);
+        let (placements, chosen) = agreeing(chosen, caller.functions());
+        let mut throughput = Vec::with_capacity(chosen.len());
+        throughput.extend(chosen.iter().filter_map(Round::throughput));
+        let cycles = CycleSamples {
+            isolated: chosen.iter().map(Round::isolated).collect(),
+            throughput,
+            counted: chosen.iter().filter_map(|round| round.counted).collect(),
+            gate,
+            placements,
+            preempted: caller.tells_preemption().then_some(preempted),
+            dropped: (rounds.len() - chosen.len()) as u32,
+            calls_per_round: self.sizes.function as u32,
+            overhead_cycles: median_of(chosen.iter(), Round::overhead),
+            empty_call_cycles: median_of(chosen.iter(), Round::empty),
+            ticks_per_cycle: median_of(chosen.iter(), Round::ticks_per_cycle),
+            first_call_ticks: first_call as u64,
+            cold: None,
+        };
+        let only_clean = gate == Gate::Clean;
+        (cycles, self.tally.readings(only_clean), self.passes.counts(only_clean))
+    }
+
     /// Makes one round, with the function at one of its places, and adds its counts.
     ///
     /// The function stands between two batches of the short chain, so that whatever begins or ends beside it shows, and
     /// all stand between the multiplications, so that a clock speed that changes evenly cancels out.
     fn round(&mut self, place: u8) -> Round {
         let sizes = self.sizes;
-        let watch = self.caller.watch();
-        self.passes.begin(self.counters);
-        let add = self.caller.add_clock(sizes.add_turns) / (sizes.add_turns.max(1) as f64 * ADD_CLOCK_CYCLES);
+        let watch = self.bench.caller.watch();
+        self.passes.begin(self.bench.counters);
+        let add =
+            self.bench.caller.add_clock(sizes.add_turns) / (sizes.add_turns.max(1) as f64 * ADD_CLOCK_CYCLES);
         let before = self.imul_clock();
         self.remind(place);
         let before_function = self.counted(Part::ShortChain, Target::ShortChain, sizes.short_chain);
@@ -194,7 +194,7 @@ impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
         let back_to_back = sizes.back_to_back.map(|calls| self.back_to_back(place, calls));
         let empty = self.per_call(Target::Empty, sizes.empty);
         let after = self.imul_clock();
-        let happened = self.caller.happened_since(&watch);
+        let happened = self.bench.caller.happened_since(&watch);
         let clocks = [add, before, after];
         let round = Round {
             clocks,
@@ -219,43 +219,38 @@ impl<C: Counters, I: Inputs> Rounds<'_, '_, C, I> {
 
     fn imul_clock(&self) -> f64 {
         let turns = self.sizes.imul_turns;
-        self.caller.imul_clock(turns) / (turns.max(1) as f64 * IMUL_CLOCK_CYCLES)
+        self.bench.caller.imul_clock(turns) / (turns.max(1) as f64 * IMUL_CLOCK_CYCLES)
     }
 
     fn per_call(&mut self, target: Target, calls: u64) -> f64 {
-        self.caller.batch(target, calls) / calls as f64
+        self.bench.caller.batch(target, calls) / calls as f64
     }
 
     /// The same, with the pass of this round read around it.
     fn counted(&mut self, part: Part, target: Target, calls: u64) -> f64 {
-        let caller = &mut *self.caller;
-        self.passes.around(self.counters, part, || caller.batch(target, calls)) / calls as f64
+        let Bench { caller, counters, .. } = &mut *self.bench;
+        self.passes.around(*counters, part, || caller.batch(target, calls)) / calls as f64
     }
 
     /// Makes a batch of the function, untimed: since its last turn the core's predictors have seen other code, and teaching
     /// them is not what a call costs. Not where a batch is one call, and not where each batch gets its inputs afresh: what
     /// makes them comes between.
     fn remind(&mut self, place: u8) {
-        if self.sizes.function > 1 && self.inputs.is_none() {
-            self.caller.batch(Target::Function(place), self.sizes.function);
-        }
-    }
-
-    fn restore(&mut self) {
-        if let Some(inputs) = &mut self.inputs {
-            inputs.restore();
+        if self.sizes.function > 1 && !self.bench.schedule.restore {
+            self.bench.caller.batch(Target::Function(place), self.sizes.function);
         }
     }
 
     fn back_to_back(&mut self, place: u8, calls: u64) -> f64 {
-        self.restore();
+        self.bench.restore();
         self.per_call(Target::BackToBack(place), calls)
     }
 
     fn function(&mut self, place: u8) -> f64 {
-        self.restore();
-        let Self { caller, counters, tally, passes, sizes, .. } = self;
-        let calls = sizes.function;
+        self.bench.restore();
+        let calls = self.sizes.function;
+        let Self { bench, tally, passes, .. } = self;
+        let Bench { caller, counters, .. } = &mut **bench;
         let ticks = tally.around(*counters, |counters| {
             passes.around(counters, Part::Function, || caller.batch(Target::Function(place), calls))
         });

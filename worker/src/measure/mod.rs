@@ -1,9 +1,10 @@
 //! Calls a function many times and measures the core cycles of a call by the `tsc-chain` method.
 //!
-//! Runs inside a locked worker: of the kernel it asks nothing but how much CPU time it has had, and that only around single
-//! calls; it keeps nothing per thread, and allocates a few vectors of known size. The function under test is hostile. It
-//! shares this process, so it can spoil its own answer or end the process; the harness only has to survive what a careless function
-//! does, and to say so ([`Findings`]). The supervisor checks every figure and holds the deadline.
+//! Runs inside a locked worker: of the kernel it asks how much CPU time it has had, around single calls, and through
+//! [`Counters`] what events it counted, around batches; nothing else. It keeps nothing per thread, and allocates a few vectors
+//! of known size. The function under test is hostile. It shares this process, so it can spoil its own answer or end the
+//! process; the harness only has to survive what a careless function does, and to say so ([`Findings`]). The supervisor checks
+//! every figure and holds the deadline.
 //!
 //! # Layout
 //!
@@ -13,8 +14,8 @@
 //!   costs on a core that nothing else uses.
 //! - `placement`: which of the function's places count. `cold`: calls that find nothing in a cache.
 //! - [`inputs`](Inputs): what the function's pointers point to.
-//! - [`schedule`](Schedule): how much of everything. [`counters`](Counters): what a worker with counters adds; `passes`:
-//!   hardware counters, a group at a time.
+//! - [`schedule`](Schedule): how much of everything. `sizing`: how many calls make a batch. `stats`: medians and their like.
+//! - [`counters`](Counters): what a worker with counters adds; `passes`: hardware counters, a group at a time.
 //!
 //! The method, with the measurements that led to it, is described in `docs/method.md`.
 
@@ -68,14 +69,32 @@ pub struct Measured {
     pub passes: Vec<PassCounts>,
 }
 
+/// What a function is measured with, whichever way rounds are made.
+struct Bench<'run, C, I> {
+    caller: Caller<'run>,
+    schedule: &'run Schedule,
+    host: &'run Host,
+    counters: &'run mut C,
+    inputs: &'run mut I,
+}
+
+impl<C, I: Inputs> Bench<'_, C, I> {
+    /// Makes the inputs hold again what they held, if the job asks for that before each batch.
+    fn restore(&mut self) {
+        if self.schedule.restore {
+            self.inputs.restore();
+        }
+    }
+}
+
 /// Calls the function of `call` once, then as often as `schedule` asks, and measures it.
 ///
 /// Ends within the budget and a few calls; a function that does not return is for the supervisor's deadline to end.
 ///
 /// # Safety
-/// The function must be mapped executable code at each of its places, and `call`'s stack writable memory that nothing else uses. The function
-/// may do to this process whatever its code says: the process must be one that nobody minds losing, and nothing in its
-/// memory may be trusted afterwards by anyone but the client who sent the function.
+/// The function must be mapped executable code at each of its places, and `call`'s stack writable memory that nothing else
+/// uses. The function may do to this process whatever its code says: the process must be one that nobody minds losing, and
+/// nothing in its memory may be trusted afterwards by anyone but the client who sent the function.
 pub unsafe fn measure(
     session: &mut Session,
     call: &PreparedCall,
@@ -85,25 +104,26 @@ pub unsafe fn measure(
     inputs: &mut impl Inputs,
 ) -> Measured {
     // SAFETY: what `Caller::new` asks is what this function asks.
-    let mut caller = unsafe { Caller::new(session, host, call) };
-    let (time, returned) = caller.first_call();
+    let caller = unsafe { Caller::new(session, host, call) };
+    let mut bench = Bench { caller, schedule, host, counters, inputs };
+    let (time, returned) = bench.caller.first_call();
     let first_call = time.ticks;
     let (mut cycles, counters, passes) = if first_call > host.ticks(schedule.first_call_alone_us) {
-        (quick::first_call_alone(&mut caller, schedule, host, time), Vec::new(), Vec::new())
+        (quick::first_call_alone(&mut bench, time), Vec::new(), Vec::new())
     } else if schedule.gated {
-        gated::sample(&mut caller, schedule, host, counters, inputs, first_call)
+        gated::sample(&mut bench, first_call)
     } else {
-        let (cycles, counters) = quick::sample(&mut caller, schedule, host, counters, inputs, first_call);
+        let (cycles, counters) = quick::sample(&mut bench, first_call);
         (cycles, counters, Vec::new())
     };
     if schedule.cold_calls > 0 {
-        cycles.cold = Some(cold::sample(&mut caller, schedule, host, inputs, cycles.ticks_per_cycle));
+        cycles.cold = Some(cold::sample(&mut bench, cycles.ticks_per_cycle));
     }
     Measured {
         cycles,
         returned,
-        last_returned: caller.returned(),
-        findings: caller.findings(),
+        last_returned: bench.caller.returned(),
+        findings: bench.caller.findings(),
         counters,
         passes,
     }

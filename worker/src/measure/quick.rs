@@ -10,13 +10,11 @@ use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
 use super::builtin::{IMUL_CLOCK_CYCLES, SHORT_CHAIN};
 use super::caller::{Caller, OwnTime};
 use super::counters::{Counters, Tally};
-use super::cpu;
-use super::host::Host;
 use super::inputs::Inputs;
-use super::schedule::Schedule;
 use super::sizing::Sizer;
 use super::stats::mean_about_median;
 use super::trampoline::Target;
+use super::{Bench, cpu};
 
 /// Lengths of the batches before the first round, as parts of a full one; the rounds themselves correct what they miss.
 const PARTS: [f64; 2] = [0.1, 0.4];
@@ -85,20 +83,6 @@ impl Known {
     }
 }
 
-/// Readings in the making.
-struct Quick<'run, 'session> {
-    caller: &'run mut Caller<'session>,
-    schedule: &'run Schedule,
-    /// Ticks in a batch.
-    batch: f64,
-    /// Ticks in a batch of the empty function.
-    empty_batch: f64,
-    /// Readings during which the core was somebody else's.
-    interrupted: u32,
-    /// Those of them that were made again.
-    dropped: u32,
-}
-
 /// What was read of a function.
 struct Function {
     /// Ticks per call.
@@ -106,189 +90,197 @@ struct Function {
     /// Calls in the last reading.
     calls: u64,
     first_call: f64,
+    /// Readings during which the core was somebody else's, the clock's among them.
+    interrupted: u32,
+    /// Those of them that were made again.
+    dropped: u32,
 }
 
-/// What is known of a function that fills a batch, before it is read.
-struct Warm {
-    /// Ticks of a call, as the last one had it.
-    ticks_per_call: f64,
-    /// Ticks of a call that counts as short.
-    short: f64,
+impl Function {
+    /// The answer, in cycles, by a clock and the ticks of an empty call.
+    fn answer(&self, (clock, empty): (Clock, f64), tells_preemption: bool) -> CycleSamples {
+        CycleSamples {
+            isolated: self.readings.iter().map(|&ticks| clock.cycles(ticks)).collect(),
+            gate: Gate::Ungated,
+            preempted: tells_preemption.then_some(self.interrupted),
+            dropped: self.dropped,
+            calls_per_round: self.calls as u32,
+            overhead_cycles: clock.calling,
+            empty_call_cycles: clock.cycles(empty),
+            ticks_per_cycle: clock.cycle,
+            first_call_ticks: self.first_call as u64,
+            ..CycleSamples::default()
+        }
+    }
+}
+
+/// Readings in the making.
+struct Quick<'bench, 'run, C, I> {
+    bench: &'bench mut Bench<'run, C, I>,
+    tally: Tally,
+    /// Ticks in a batch.
+    batch: f64,
+    wanted: usize,
+    function: Function,
 }
 
 /// Makes a few readings after the first call, which took `first_call` ticks.
-pub(super) fn sample(
-    caller: &mut Caller<'_>,
-    schedule: &Schedule,
-    host: &Host,
-    counters: &mut impl Counters,
-    inputs: &mut impl Inputs,
+pub(super) fn sample<C: Counters, I: Inputs>(
+    bench: &mut Bench<'_, C, I>,
     first_call: f64,
 ) -> (CycleSamples, Vec<CounterReading>) {
-    let quick = Quick::new(caller, schedule, host);
-    let mut tally = Tally::new(counters);
+    let mut quick = Quick::new(bench, first_call);
     let mut sizer = Sizer::new(Target::Function(0), first_call);
-    sizer.learn(quick.caller, quick.batch, &PARTS);
-    let room = Vec::with_capacity(schedule.wanted_rounds.clamp(1, schedule.room()));
-    let function = Function { readings: room, calls: sizer.calls(quick.batch), first_call };
-    let budget = host.ticks(schedule.budget_us) as u64;
-    let cycles = if function.calls == 1 {
-        let known = Warm { ticks_per_call: sizer.ticks_per_call(), short: host.ticks(REPEATED_US) };
-        quick.one_by_one(function, &known, budget, counters, &mut tally, inputs)
-    } else {
-        quick.rounds(function, sizer, budget, counters, &mut tally, inputs)
-    };
-    (cycles, tally.readings(false))
+    sizer.learn(&mut quick.bench.caller, quick.batch, &PARTS);
+    let fills_batch = sizer.calls(quick.batch) == 1;
+    let clock = if fills_batch { quick.one_by_one(sizer.ticks_per_call()) } else { quick.rounds(sizer) };
+    (quick.function.answer(clock, quick.bench.caller.tells_preemption()), quick.tally.readings(false))
 }
 
 /// The answer for a function so long that its first call is the measurement.
-pub(super) fn first_call_alone(
-    caller: &mut Caller<'_>,
-    schedule: &Schedule,
-    host: &Host,
+pub(super) fn first_call_alone<C: Counters, I: Inputs>(
+    bench: &mut Bench<'_, C, I>,
     first_call: OwnTime,
 ) -> CycleSamples {
-    let mut quick = Quick::new(caller, schedule, host);
-    quick.interrupted = u32::from(first_call.interrupted);
-    let (clock, empty) = quick.clock();
-    let ticks = first_call.ticks;
-    quick.answer(clock, empty, &Function { readings: vec![ticks], calls: 1, first_call: ticks })
+    let mut quick = Quick::new(bench, first_call.ticks);
+    quick.function.readings.push(first_call.ticks);
+    quick.function.interrupted = u32::from(first_call.interrupted);
+    let clock = quick.clock();
+    quick.function.answer(clock, quick.bench.caller.tells_preemption())
 }
 
-impl<'run, 'session> Quick<'run, 'session> {
-    fn new(caller: &'run mut Caller<'session>, schedule: &'run Schedule, host: &Host) -> Self {
-        let (batch, empty_batch) = (host.ticks(schedule.batch_us), host.ticks(schedule.empty_batch_us));
-        Self { caller, schedule, batch, empty_batch, interrupted: 0, dropped: 0 }
+impl<'bench, 'run, C: Counters, I: Inputs> Quick<'bench, 'run, C, I> {
+    fn new(bench: &'bench mut Bench<'run, C, I>, first_call: f64) -> Self {
+        let wanted = bench.schedule.wanted_rounds.clamp(1, bench.schedule.room());
+        let readings = Vec::with_capacity(wanted);
+        Self {
+            tally: Tally::new(bench.counters),
+            batch: bench.host.ticks(bench.schedule.batch_us),
+            wanted,
+            function: Function { readings, calls: 1, first_call, interrupted: 0, dropped: 0 },
+            bench,
+        }
     }
 
     /// Rounds of a short function between the short chain and the clock, at least [`FEWEST`].
-    fn rounds(
-        mut self,
-        mut function: Function,
-        mut sizer: Sizer,
-        budget: u64,
-        counters: &mut impl Counters,
-        tally: &mut Tally,
-        inputs: &mut impl Inputs,
-    ) -> CycleSamples {
-        let mut known = Known::warm(self.caller, self.batch);
-        let wanted = function.readings.capacity();
-        let restores = self.schedule.restore;
-        let [mut short_chains, mut cycles] = [(); 2].map(|()| Vec::with_capacity(wanted));
+    fn rounds(&mut self, mut sizer: Sizer) -> (Clock, f64) {
+        let mut known = Known::warm(&mut self.bench.caller, self.batch);
+        let [mut short_chains, mut cycles] = [(); 2].map(|()| Vec::with_capacity(self.wanted));
         // Counted from here: in a process just forked, cold code and page faults would eat up the budget of every round.
-        let deadline = cpu::ticks().saturating_add(budget);
+        let deadline = self.deadline();
         loop {
-            short_chains.push(self.reading(|caller, batch| known.short_chain.batch(caller, batch).0));
-            // Reading counters takes as long as a batch: once will do here.
-            let counts = function.readings.is_empty();
-            let ticks = self.reading(|caller, batch| {
-                if restores {
-                    inputs.restore();
-                }
-                let mut batch = || sizer.batch(caller, batch);
-                let (ticks, calls) = if counts { tally.around(counters, |_| batch()) } else { batch() };
-                function.calls = calls;
+            short_chains.push(self.short_chain(&mut known));
+            let ticks = self.reading(|quick| {
+                let batch = quick.batch;
+                let (ticks, calls) = quick.of_function(|caller| sizer.batch(caller, batch));
+                quick.function.calls = calls;
                 ticks
             });
-            function.readings.push(ticks);
-            tally.add(function.calls, false);
-            cycles.push(self.reading(|caller, _| known.cycle(caller)));
-            let rounds = function.readings.len();
-            if rounds >= wanted || rounds >= FEWEST && cpu::ticks() >= deadline {
+            self.note(ticks);
+            cycles.push(self.cycle(&known));
+            if self.is_enough(FEWEST, deadline) {
                 break;
             }
         }
-        let empty = known.empty.batch(self.caller, self.empty_batch).0;
-        self.answer(Clock::of(&mut cycles, &mut short_chains), empty, &function)
+        let empty = self.empty(&mut known);
+        (Clock::of(&mut cycles, &mut short_chains), empty)
     }
 
     /// Readings of one call each, of a function that fills a batch, by the time that the process had itself. Its clock comes
-    /// after them, when its code is warm again.
+    /// after them, when its code is warm again. The call before them took `ticks_before`.
     ///
     /// A short call is made again if the process did not have the core all along, and read as often as wanted if the
     /// first reading disagrees with the call before it, whatever the budget.
-    fn one_by_one(
-        mut self,
-        mut function: Function,
-        warm: &Warm,
-        budget: u64,
-        counters: &mut impl Counters,
-        tally: &mut Tally,
-        inputs: &mut impl Inputs,
-    ) -> CycleSamples {
-        let deadline = cpu::ticks().saturating_add(budget);
-        let wanted = function.readings.capacity();
+    fn one_by_one(&mut self, ticks_before: f64) -> (Clock, f64) {
+        let deadline = self.deadline();
+        let repeated = self.bench.host.ticks(REPEATED_US);
         let mut fewest = 1;
         loop {
-            if self.schedule.restore {
-                inputs.restore();
-            }
-            let caller = &mut *self.caller;
-            let mut call = || caller.own_time(Target::Function(0), 1);
-            let first = function.readings.is_empty();
-            let time = if first { tally.around(counters, |_| call()) } else { call() };
-            let is_short = time.ticks < warm.short;
-            self.interrupted += u32::from(time.interrupted);
-            if time.interrupted && is_short && self.dropped < MOST_REPEATS {
-                self.dropped += 1;
+            let first = self.function.readings.is_empty();
+            let time = self.of_function(|caller| caller.own_time(Target::Function(0), 1));
+            let is_short = time.ticks < repeated;
+            self.function.interrupted += u32::from(time.interrupted);
+            if time.interrupted && is_short && self.function.dropped < MOST_REPEATS {
+                self.function.dropped += 1;
                 continue;
             }
-            tally.add(1, false);
-            function.readings.push(time.ticks);
-            if first && is_short && (time.ticks / warm.ticks_per_call - 1.0).abs() > AGREES {
-                fewest = wanted;
+            self.note(time.ticks);
+            if first && is_short && (time.ticks / ticks_before - 1.0).abs() > AGREES {
+                fewest = self.wanted;
             }
-            let readings = function.readings.len();
-            if readings >= wanted || readings >= fewest && cpu::ticks() >= deadline {
-                break;
+            if self.is_enough(fewest, deadline) {
+                return self.clock();
             }
         }
-        let (clock, empty) = self.clock();
-        self.answer(clock, empty, &function)
     }
 
     /// A clock, and ticks per call of the empty function, from readings of their own.
     fn clock(&mut self) -> (Clock, f64) {
         const READINGS: usize = 5;
-        let mut known = Known::warm(self.caller, self.batch);
+        let mut known = Known::warm(&mut self.bench.caller, self.batch);
         let [mut short_chains, mut cycles] = [[0.0; READINGS]; 2];
         for (short_chain, cycle) in short_chains.iter_mut().zip(&mut cycles) {
-            *short_chain = self.reading(|caller, batch| known.short_chain.batch(caller, batch).0);
-            *cycle = self.reading(|caller, _| known.cycle(caller));
+            *short_chain = self.short_chain(&mut known);
+            *cycle = self.cycle(&known);
         }
-        let empty = known.empty.batch(self.caller, self.empty_batch).0;
+        let empty = self.empty(&mut known);
         (Clock::of(&mut cycles, &mut short_chains), empty)
     }
 
-    /// Reads a batch, and again if the core was somebody else's meanwhile, which is seldom twice.
-    fn reading(&mut self, mut read: impl FnMut(&mut Caller<'session>, f64) -> f64) -> f64 {
-        loop {
-            let watch = self.caller.watch();
-            let ticks = read(self.caller, self.batch);
-            if !self.caller.happened_since(&watch).preempted {
-                return ticks;
-            }
-            self.interrupted += 1;
-            if self.dropped == MOST_REPEATS {
-                return ticks;
-            }
-            self.dropped += 1;
+    /// When no further reading of the function begins.
+    fn deadline(&self) -> u64 {
+        cpu::ticks().saturating_add(self.bench.host.ticks(self.bench.schedule.budget_us) as u64)
+    }
+
+    /// Whether there are as many readings of the function as wanted, or at least `fewest` and no time for more.
+    fn is_enough(&self, fewest: usize, deadline: u64) -> bool {
+        let readings = self.function.readings.len();
+        readings >= self.wanted || readings >= fewest && cpu::ticks() >= deadline
+    }
+
+    fn short_chain(&mut self, known: &mut Known) -> f64 {
+        self.reading(|quick| known.short_chain.batch(&mut quick.bench.caller, quick.batch).0)
+    }
+
+    fn cycle(&mut self, known: &Known) -> f64 {
+        self.reading(|quick| known.cycle(&quick.bench.caller))
+    }
+
+    fn empty(&mut self, known: &mut Known) -> f64 {
+        let batch = self.bench.host.ticks(self.bench.schedule.empty_batch_us);
+        known.empty.batch(&mut self.bench.caller, batch).0
+    }
+
+    /// Reads the function, and the counters around it until there is a reading: they take as long as a batch, so once will do.
+    fn of_function<T>(&mut self, read: impl FnOnce(&mut Caller<'run>) -> T) -> T {
+        self.bench.restore();
+        let Bench { caller, counters, .. } = &mut *self.bench;
+        if self.function.readings.is_empty() {
+            self.tally.around(*counters, |_| read(caller))
+        } else {
+            read(caller)
         }
     }
 
-    /// The answer, in cycles.
-    fn answer(self, clock: Clock, empty: f64, function: &Function) -> CycleSamples {
-        CycleSamples {
-            isolated: function.readings.iter().map(|&ticks| clock.cycles(ticks)).collect(),
-            gate: Gate::Ungated,
-            preempted: self.caller.tells_preemption().then_some(self.interrupted),
-            dropped: self.dropped,
-            calls_per_round: function.calls as u32,
-            overhead_cycles: clock.calling,
-            empty_call_cycles: clock.cycles(empty),
-            ticks_per_cycle: clock.cycle,
-            first_call_ticks: function.first_call as u64,
-            ..CycleSamples::default()
+    /// Keeps a reading of the function, of so many ticks a call.
+    fn note(&mut self, ticks: f64) {
+        self.tally.add(self.function.calls, false);
+        self.function.readings.push(ticks);
+    }
+
+    /// Makes a reading, and again if the core was somebody else's meanwhile, which is seldom twice.
+    fn reading(&mut self, mut read: impl FnMut(&mut Self) -> f64) -> f64 {
+        loop {
+            let watch = self.bench.caller.watch();
+            let ticks = read(self);
+            if !self.bench.caller.happened_since(&watch).preempted {
+                return ticks;
+            }
+            self.function.interrupted += 1;
+            if self.function.dropped == MOST_REPEATS {
+                return ticks;
+            }
+            self.function.dropped += 1;
         }
     }
 }

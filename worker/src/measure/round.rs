@@ -11,7 +11,7 @@ use webrunner_protocol::reply::Gate;
 
 use super::builtin::{LONG_CHAIN, SHORT_CHAIN};
 use super::caller::Happened;
-use super::calling::{Calling, LOWEST, Look, is_floor};
+use super::calling::{Calling, LOWEST, Look, Looks};
 use super::schedule::Schedule;
 use super::stats::median_of;
 
@@ -141,13 +141,14 @@ pub(super) fn choose(rounds: &[Round], schedule: &Schedule, calling: f64) -> (Ve
     let (clean, fewest) = (within(gate), schedule.wanted_rounds.min(FEWEST_CLEAN));
     if clean >= fewest {
         let passes = |round: &Round| round.disagreement() <= gate;
+        let passing = || rounds.iter().filter(|round| passes(round));
         let mut floor = Calling::new(calling);
-        rounds.iter().filter(|round| passes(round)).for_each(|round| floor.note(round.overhead()));
-        let says = |round: &Round, look| passes(round) && round.look(&floor) == look;
-        let count = |look| rounds.iter().filter(|round| says(round, look)).count();
-        let quiet = count(Look::Quiet);
-        if quiet >= fewest && is_floor(quiet, count(Look::Near)) {
-            return (keep(rounds, quiet, |round| says(round, Look::Quiet)), Gate::Clean);
+        passing().for_each(|round| floor.note(round.overhead()));
+        // Looked at anew: while rounds were made, the floor of them all was not known yet.
+        let looks: Looks = passing().map(|round| round.look(&floor)).collect();
+        if looks.quiet >= fewest && looks.show_floor() {
+            let is_quiet = |round: &Round| passes(round) && round.look(&floor) == Look::Quiet;
+            return (keep(rounds, looks.quiet, is_quiet), Gate::Clean);
         }
         let kept = keep(rounds, clean, passes);
         let is_long = median_of(kept.iter(), Round::isolated) > LONG;

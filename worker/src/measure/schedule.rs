@@ -18,7 +18,7 @@ pub struct Schedule {
     /// Rounds after which measuring ends in any case; at most [`Schedule::MOST_ROUNDS`].
     pub most_rounds: usize,
     /// Time after which no further round begins, counted from the first one if not gated, else from the first call's
-    /// end. A round once begun is finished, and a few short ones are made in any case.
+    /// end. A round once begun is finished; if not gated, a few of a function shorter than a batch are made in any case.
     pub budget_us: f64,
     /// Length of one batch of calls. The counter may step by a hundredth of a microsecond, which at 10 is a thousandth of a
     /// batch; longer rounds are disturbed more often.

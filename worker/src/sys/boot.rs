@@ -1,6 +1,6 @@
 //! System calls of the zygote's start that no safe wrapper offers; all of them before the filter is installed.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::ptr;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -114,30 +114,36 @@ pub fn drop_capabilities() -> io::Result<()> {
     if result != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Which side of the fork of a pid namespace's first process this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForkedInit {
-    /// The zygote.
-    Parent,
-    /// The first process.
-    Init,
-}
-
-/// Forks the first process of the pid namespace that was just entered.
+/// Forks the first process of the pid namespace that was just entered, and waits until it is sure to die with this one; its
+/// process id.
 ///
 /// # Errors
-/// If the kernel refuses.
-pub fn fork_init() -> io::Result<ForkedInit> {
+/// If the kernel refuses, or it ended at once.
+pub fn start_init() -> io::Result<i32> {
+    let (mut reader, writer) = io::pipe()?;
     // SAFETY: this process has one thread.
     match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Parent { .. } => Ok(ForkedInit::Parent),
-        nix::unistd::ForkResult::Child => Ok(ForkedInit::Init),
+        nix::unistd::ForkResult::Parent { child } => {
+            drop(writer);
+            reader.read_exact(&mut [0]).map_err(|_| io::Error::other("it ended at once"))?;
+            Ok(child.as_raw())
+        }
+        nix::unistd::ForkResult::Child => {
+            drop(reader);
+            wait_for_death(writer)
+        }
     }
 }
 
 /// What the first process does: holds nothing, waits, and dies with the zygote, taking the namespace with it.
-pub fn wait_for_death() -> ! {
-    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+///
+/// A zygote that has died before the kernel knew of that wish is missed by it. It alone holds the other end of the pipe: a
+/// byte that can be written there comes from before its death.
+fn wait_for_death(mut zygote: io::PipeWriter) -> ! {
+    let wished = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
+    if wished.and_then(|()| zygote.write_all(&[0])).is_err() {
+        super::exit(0);
+    }
     // SAFETY: integers only; every descriptor is the zygote's.
     unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
     loop {

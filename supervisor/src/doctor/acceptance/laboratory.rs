@@ -11,7 +11,7 @@ use webrunner_kernels::Catalogue;
 
 use crate::problem::Problem;
 use crate::progress::Progress;
-use crate::render::{self, Report};
+use crate::render;
 use crate::repeat::{self, Measured};
 use crate::request::RunRequest;
 use crate::service::Service;
@@ -124,16 +124,8 @@ impl<'a> Laboratory<'a> {
         let request = RunRequest::from_query(query)?;
         let mut call = request.resolve(self.catalogue)?;
         call.events = request.selection(&self.service.facts().hardware)?;
-        let Measured { measurement, run } = repeat::measure(self.service, &call, object, |_| {}).await?;
-        let report = Report {
-            id: "doctor",
-            machine: &self.service.machine,
-            pool: self.service.facts(),
-            call: &call,
-            object,
-            run: &run,
-            measurement: &measurement,
-        };
+        let measured = repeat::measure(self.service, &call, object, |_| {}).await?;
+        let report = measured.report("doctor", self.service, &call, object);
         let body = render::json(&report).map_err(|_| Problem::Internal)?;
         serde_json::from_slice(&body).map_err(|_| Problem::Internal)
     }

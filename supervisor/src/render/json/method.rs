@@ -1,6 +1,7 @@
 //! How the figures of an answer came about.
 
 use serde_json::{Value, json};
+use webrunner_protocol::job::Effort;
 use webrunner_protocol::passes::{CYCLES, INSTRUCTIONS, PassCounts};
 use webrunner_protocol::reply::{Gate, Placement};
 
@@ -12,6 +13,8 @@ use crate::summary::Summary;
 /// The method and what it came to; `cycles` is the headline's summary.
 pub(super) fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
     let samples = &report.measurement.cycles;
+    // A batch of a microsecond, as quick jobs have for it, is mostly what a batch costs.
+    let empty = (report.call.effort != Effort::Quick).then_some(samples.empty_call_cycles);
     json!({
         "name": render::TSC_CHAIN,
         "effort": report.call.effort.name(),
@@ -25,8 +28,8 @@ pub(super) fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
         "dropped": samples.dropped,
         "calls_per_round": samples.calls_per_round,
         "overhead_cycles": samples.overhead_cycles,
-        "empty_call_cycles": samples.empty_call_cycles,
-        "minus_empty_call": cycles.map(|cycles| cycles.median - samples.empty_call_cycles),
+        "empty_call_cycles": empty,
+        "minus_empty_call": cycles.zip(empty).map(|(cycles, empty)| cycles.median - empty),
         "ticks_per_cycle": samples.ticks_per_cycle,
         "first_call_ticks": samples.first_call_ticks,
         "passes": passes(report),
@@ -35,8 +38,8 @@ pub(super) fn method(report: &Report<'_>, cycles: Option<&Summary>) -> Value {
         "preempted_rounds": samples.preempted,
         "fence_weak": report.pool.fence_is_weak(),
         "repeated": report.run.repeated,
-        "options": options::describe(&report.call.options),
-        "fill_seed": FILL_SEED,
+        "options": options::describe(&report.call.options, report.call.effort),
+        "fill_seed": format!("{FILL_SEED:#x}"),
     })
 }
 

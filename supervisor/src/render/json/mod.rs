@@ -10,11 +10,12 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use webrunner_protocol::job::Effort;
 
-use super::{Report, Row, counted, counters, doubts, hardware, micros, truth};
+use super::{Report, Row, THROUGHPUT, counted, counters, doubts, hardware, micros, truth};
 use crate::catalogue;
 use crate::check::Correctness;
-use crate::summary::{Quality, Summary};
+use crate::summary::Summary;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -104,7 +105,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         code: function::code(measurement.code.as_ref()),
         results: rows.into_iter().map(Figure::from).collect(),
         returned: function::returned(measurement.returned, report.call.plan.returns),
-        quality: cycles.map_or("unstable", |cycles| Quality::of(measurement.cycles.gate, &cycles).name()),
+        quality: report.quality().name(),
         correctness: truth::correctness(report, &truth),
         integrity: truth.integrity.name(),
         integrity_rules: truth::rules(&truth),
@@ -189,10 +190,20 @@ fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>], correctness: &Correctness) 
     let hardware =
         report.machine.no_counters.map(|reason| Absent { name: "*hardware*", reason: reason.into() });
     let events = events.map(|(name, reason)| Absent { name, reason: reason.into() });
+    let throughput = Absent { name: THROUGHPUT, reason: no_throughput(report.call.effort).into() };
     let has_no_figure = |absent: &Absent<'_>| rows.iter().all(|row| row.name != absent.name);
     let derived =
         derived::absent(report, correctness).map(|(name, reason)| Absent { name, reason: reason.into() });
-    events.chain(counted).chain(pmu).chain(hardware).chain(derived).filter(has_no_figure).collect()
+    let others = pmu.chain(hardware).chain([throughput]).chain(derived);
+    events.chain(counted).chain(others).filter(has_no_figure).collect()
+}
+
+/// Why no calls were made one behind the other.
+fn no_throughput(effort: Effort) -> &'static str {
+    match effort {
+        Effort::Quick => "a quick measurement makes no calls back to back; use more effort",
+        Effort::Standard | Effort::Thorough => "a call is so long that it is a batch of its own",
+    }
 }
 
 fn timing(report: &Report<'_>) -> Value {
