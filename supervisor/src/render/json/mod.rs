@@ -136,6 +136,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         warnings: truth::complaints(report, &truth)
             .into_iter()
             .chain(cycles.map(|cycles| doubts::warnings(report, &cycles)).unwrap_or_default())
+            .chain(truth::unproven(report, &truth.correctness))
             .collect(),
     };
     serde_json::to_vec(&body)
