@@ -24,8 +24,9 @@ pub enum Counting {
 
 /// Exact counts over one call.
 ///
-/// An instruction with a REP prefix is one instruction and moves one element. A gather, a scatter and a masked
-/// instruction count in full, whatever their masks.
+/// A string instruction with a REP prefix is one instruction, and its bytes are those of all elements it came to. A gather,
+/// a scatter and a masked instruction count in full, whatever their masks. What only tells the caches something, as
+/// prefetches and `clflush` do, reads and writes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Instructions.
@@ -46,12 +47,29 @@ pub struct Counts {
     pub single_flops: [u64; 4],
     /// The same on double-precision elements.
     pub double_flops: [u64; 4],
+    /// The same on the x87 registers, to whatever precision they are rounded.
+    pub x87_flops: u64,
+    /// Elements that string instructions with a REP prefix came to.
+    pub string_elements: u64,
     /// Instructions by class.
     pub classes: Classes,
     /// Instructions by mnemonic, the most frequent first; at most [`MAX_MIX`].
     pub mix: Vec<MnemonicCount>,
     /// Loops by turns, the most frequent first; at most [`MAX_LOOPS`].
     pub loops: Vec<LoopTurns>,
+    /// What the last two leave out.
+    pub unlisted: Unlisted,
+}
+
+/// What lists that are cut leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Unlisted {
+    /// Mnemonics that are not in the mix.
+    pub mnemonics: u32,
+    /// Instructions of those.
+    pub instructions: u64,
+    /// Loops that ran and are not listed.
+    pub loops: u32,
 }
 
 /// Instructions by the registers they work on and the way they are encoded; together they are all instructions.
@@ -78,12 +96,12 @@ pub struct MnemonicCount {
     pub count: u64,
 }
 
-/// How often the first block of a loop ran.
+/// How often a loop was entered or went round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoopTurns {
     /// Bytes from the start of the object's text to the loop's first instruction.
     pub offset: u64,
-    /// How often.
+    /// How often it came to that instruction: once for each entry and once for each backward jump that was taken.
     pub count: u64,
 }
 
@@ -112,10 +130,12 @@ pub enum NotCountable {
         offset: u64,
     },
     /// The call jumped where no instruction was expected.
-    #[error("the call jumped to {target:#x}, which static analysis had not found to be code")]
+    #[error("at offset {offset} of the text the call branched {}, where static analysis had found no code", place(*target))]
     UnknownTarget {
-        /// The address.
-        target: u64,
+        /// Bytes from the start of the object's text to the branch or return.
+        offset: u64,
+        /// The same of where it led; `None` if that is not in the text.
+        target: Option<u64>,
     },
     /// The counted call raised a signal although the measured ones did not.
     #[error("the counted call raised a signal, unlike the measured ones")]
@@ -123,6 +143,10 @@ pub enum NotCountable {
     /// The function takes longer than a counted call may.
     #[error("the function runs too long for a counted call at this effort")]
     TooLong,
+}
+
+fn place(target: Option<u64>) -> String {
+    target.map_or("out of it".to_owned(), |offset| format!("to offset {offset}"))
 }
 
 /// What a limit on countable code is about.
@@ -173,6 +197,9 @@ impl std::fmt::Display for Obstacle {
     }
 }
 
+/// No call comes to more elements of strings than this within any deadline: a week at 2 GHz, an element a cycle.
+const MOST_STRING_ELEMENTS: u64 = 1 << 50;
+
 impl Counting {
     /// The counts, if the whole call was counted.
     #[must_use]
@@ -201,17 +228,31 @@ impl Counts {
         check_count("loops", self.loops.len(), 0, MAX_LOOPS)?;
         let Classes { general, x87_mmx, sse, avx, avx512 } = self.classes;
         let parts = [self.loads, self.stores, self.branches, self.calls, general, x87_mmx, sse, avx, avx512];
+        let unlisted = [self.unlisted.instructions];
         let of_mix = self.mix.iter().map(|entry| entry.count);
         let of_loops = self.loops.iter().map(|turns| turns.count);
-        if parts.into_iter().chain(of_mix).chain(of_loops).any(|part| part > self.instructions) {
+        if parts
+            .into_iter()
+            .chain(unlisted)
+            .chain(of_mix)
+            .chain(of_loops)
+            .any(|part| part > self.instructions)
+        {
             return Err(ReplyError::Figure { what: "share of the instructions" });
         }
         // No instruction of any extension moves more than a tile or a saved state, nor computes more than 64 times.
         let most = |each: u64| self.instructions.saturating_mul(each);
-        if self.load_bytes > most(16384) || self.store_bytes > most(16384) {
+        if self.string_elements > MOST_STRING_ELEMENTS || (self.instructions == 0 && self.string_elements > 0)
+        {
+            return Err(ReplyError::Figure { what: "elements of strings" });
+        }
+        // `cmpsq` reads two elements of eight bytes.
+        let most_bytes = most(16384).saturating_add(16 * self.string_elements);
+        if self.load_bytes > most_bytes || self.store_bytes > most_bytes {
             return Err(ReplyError::Figure { what: "bytes moved" });
         }
-        if self.single_flops.iter().chain(&self.double_flops).any(|&flops| flops > most(64)) {
+        let flops = self.single_flops.iter().chain(&self.double_flops).chain([&self.x87_flops]);
+        if flops.into_iter().any(|&flops| flops > most(64)) {
             return Err(ReplyError::Figure { what: "floating-point operations" });
         }
         Ok(())
@@ -223,6 +264,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_branch_to_nowhere_known_is_told_by_offsets() {
+        let told = |target| NotCountable::UnknownTarget { offset: 12, target }.to_string();
+        assert_eq!(
+            told(Some(40)),
+            "at offset 12 of the text the call branched to offset 40, where static analysis had found no code"
+        );
+        assert!(told(None).contains("offset 12 of the text the call branched out of it"));
+    }
+
+    #[test]
     fn counts_that_exceed_the_instructions_are_refused() {
         let sane = Counts { instructions: 10, loads: 10, load_bytes: 80, ..Counts::default() };
         assert_eq!(Counting::Counted(Box::new(sane.clone())).check(), Ok(()));
@@ -230,6 +281,10 @@ mod tests {
             Counts { loads: 11, ..sane.clone() },
             Counts { store_bytes: u64::MAX, ..sane.clone() },
             Counts { double_flops: [0, 0, 0, 641], ..sane.clone() },
+            Counts { x87_flops: 641, ..sane.clone() },
+            Counts { string_elements: u64::MAX, load_bytes: u64::MAX, ..sane.clone() },
+            Counts { load_bytes: 10 * 16384 + 17, string_elements: 1, ..sane.clone() },
+            Counts { unlisted: Unlisted { instructions: 11, ..Unlisted::default() }, ..sane.clone() },
             Counts { mix: vec![MnemonicCount { mnemonic: 1, count: 11 }], ..sane.clone() },
             Counts { mix: vec![MnemonicCount { mnemonic: 1, count: 1 }; MAX_MIX + 1], ..sane.clone() },
             Counts { loops: vec![LoopTurns { offset: 0, count: 1 }; MAX_LOOPS + 1], ..sane },

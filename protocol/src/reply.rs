@@ -131,11 +131,11 @@ pub struct CycleSamples {
 pub struct Placement {
     /// Bytes past a 64-byte boundary at which it began.
     pub offset: u8,
-    /// Median of its rounds: core cycles per isolated call.
-    pub cycles: f64,
+    /// Median of its rounds: core cycles per isolated call; `None` if none passed the gate there.
+    pub cycles: Option<f64>,
     /// Rounds that passed the gate there.
     pub rounds: u32,
-    /// Whether it agrees with the others, so that its rounds count.
+    /// Whether it agrees with the others, so that its rounds count. A place without any does not.
     pub counts: bool,
 }
 
@@ -302,7 +302,7 @@ impl Measurement {
         check_count("throughput rounds", cycles.throughput.len(), 0, MAX_ROUNDS)?;
         check_count("placements", cycles.placements.len(), 0, MAX_PLACEMENTS)?;
         for placement in &cycles.placements {
-            check_figure("cycles at a placement", placement.cycles)?;
+            check_figure("cycles at a placement", placement.cycles.unwrap_or_default())?;
         }
         check_figure("cold cycles", cycles.cold.map_or(0.0, |cold| cold.cycles))?;
         if let Some(code) = &self.code {

@@ -9,7 +9,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{Mode, chmod, fchmod};
 use rustix::net::sockopt::{set_socket_reuseaddr, socket_acceptconn, socket_domain, socket_type};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, shutdown, socket_with};
 
 use crate::config::ServeConfig;
 use crate::settings::Listen;
@@ -43,8 +43,10 @@ pub enum Listener {
 pub struct Listeners {
     /// Those for clients.
     pub sockets: Vec<Listener>,
-    /// The one for operators, if they have their own.
-    pub operators: Option<TcpListener>,
+    /// Those for operators, if they have their own.
+    pub operators: Vec<Listener>,
+    /// Whether those for clients are systemd's, so that others listen there after this service.
+    outlive: bool,
     /// Removes the file when dropped.
     pub file: Option<SocketFile>,
 }
@@ -78,20 +80,19 @@ pub enum ListenError {
 /// # Errors
 /// See [`ListenError`].
 pub fn open(config: &ServeConfig) -> Result<Listeners, ListenError> {
-    let mut listeners = Listeners { sockets: Vec::new(), operators: None, file: None };
+    let mut listeners = Listeners { sockets: Vec::new(), operators: Vec::new(), outlive: true, file: None };
     for inherited in systemd::sockets().map_err(ListenError::Inherit)? {
-        let for_operators = inherited.name == OPERATORS;
-        match Listener::inherited(inherited)? {
-            Listener::Tcp(socket) if for_operators => listeners.operators = Some(socket),
-            socket => listeners.sockets.push(socket),
-        }
+        let sort =
+            if inherited.name == OPERATORS { &mut listeners.operators } else { &mut listeners.sockets };
+        sort.push(Listener::inherited(inherited)?);
     }
     if listeners.sockets.is_empty() {
+        listeners.outlive = false;
         listeners.bind(&config.listen, config.socket_mode)?;
     }
-    if let (None, Some(address)) = (&listeners.operators, config.metrics_listen) {
+    if let Some(address) = config.metrics_listen {
         let bound = bind_tcp(address).map_err(bind_error("--metrics-listen", &Listen::Tcp(address)))?;
-        listeners.operators = Some(bound);
+        listeners.operators.push(Listener::Tcp(bound));
     }
     Ok(listeners)
 }
@@ -123,10 +124,33 @@ impl Listeners {
         for socket in &self.sockets {
             listen_at(socket).map_err(bind_error("--listen", &config.listen))?;
         }
-        if let (Some(socket), Some(address)) = (&self.operators, config.metrics_listen) {
+        if let (Some(socket), Some(address)) = (self.operators.last(), config.metrics_listen) {
             listen_at(socket).map_err(bind_error("--metrics-listen", &Listen::Tcp(address)))?;
         }
         Ok(())
+    }
+
+    /// The line of clients at the sockets that nobody takes over from this service.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn line(&self) -> io::Result<Line> {
+        let own = if self.outlive { &[][..] } else { &self.sockets };
+        own.iter().map(|socket| socket.as_fd().try_clone_to_owned()).collect::<io::Result<_>>().map(Line)
+    }
+}
+
+/// Clients that are not accepted yet.
+#[derive(Debug, Default)]
+pub struct Line(Vec<OwnedFd>);
+
+impl Line {
+    /// Sends those who stand in it away, and refuses whoever comes.
+    pub fn close(&self) {
+        for socket in &self.0 {
+            // One that listens no more is closed.
+            let _ = shutdown(socket, Shutdown::Read);
+        }
     }
 }
 
@@ -165,11 +189,12 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     Ok((socket.into(), file))
 }
 
-/// Removes a socket's file that nobody listens at any more. Anything else is left for `bind` to stumble over.
+/// Removes a socket's file that nobody listens at any more. One in use is left for `bind` to stumble over.
 fn remove_dead(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if !is_socket {
-        return Ok(());
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {}
+        Ok(_) => return Err(io::Error::other("a file that is no socket is there; move it away")),
+        Err(_) => return Ok(()),
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpListener;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::connections;
 use crate::drain::{self, drain};
 use crate::envelope::envelope;
 use crate::http;
-use crate::listener::{Listener, Listeners};
+use crate::listener::{Line, Listener, Listeners};
 use crate::machine::Machine;
 use crate::operators;
 use crate::pool::Launched;
@@ -38,10 +38,18 @@ use crate::upkeep;
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
     /// The access log cannot be opened.
-    #[error("cannot open the access log; choose another with --access-log")]
-    AccessLog(#[source] io::Error),
+    #[error("cannot open the access log {}; choose another with --access-log", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The HTTP server failed.
-    #[error("{}", cannot_serve(.0))]
+    #[error(
+        "cannot serve; allow this user more processes and open files (ulimit -u and -n, or TasksMax= and LimitNOFILE= in the \
+         unit)"
+    )]
     Serve(#[source] io::Error),
     /// A second signal came before the jobs in flight had ended.
     #[error("stopped at once by a second {signal}; jobs in flight are lost")]
@@ -51,19 +59,10 @@ pub enum StartupError {
     },
 }
 
-fn cannot_serve(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            "cannot start the threads that serve; allow this user more processes (ulimit -u, or TasksMax= in the unit)"
-        }
-        _ => "the HTTP server failed; start the service again",
-    }
-}
-
 /// What the thread that hears signals tells the one that serves, and hears from it.
 #[derive(Debug)]
 struct Commands {
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<&'static str>>,
     reload: watch::Sender<()>,
     is_drained: mpsc::UnboundedReceiver<()>,
 }
@@ -71,7 +70,8 @@ struct Commands {
 /// The other ends.
 #[derive(Debug, Clone)]
 struct Orders {
-    stop: watch::Receiver<bool>,
+    /// The signal that says so.
+    stop: watch::Receiver<Option<&'static str>>,
     reload: watch::Receiver<()>,
     /// Hears that nobody waits for an answer any more.
     drained: mpsc::UnboundedSender<()>,
@@ -91,7 +91,8 @@ struct Opening {
 #[derive(Debug)]
 struct Once {
     launched: Launched,
-    operators: Option<TcpListener>,
+    operators: Vec<Listener>,
+    line: Line,
 }
 
 thread_local! {
@@ -104,8 +105,9 @@ thread_local! {
 /// # Errors
 /// [`StartupError::AccessLog`].
 pub fn check_access_log(config: &ServeConfig) -> Result<(), StartupError> {
-    config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
-    Ok(())
+    let Some(path) = &config.access_log else { return Ok(()) };
+    let failed = |source| StartupError::AccessLog { path: path.clone(), source };
+    AccessLog::open(path).map(drop).map_err(failed)
 }
 
 /// Serves until a signal says stop, then finishes what was accepted.
@@ -120,13 +122,14 @@ pub async fn serve(
     signals: Signals,
 ) -> Result<(), StartupError> {
     let (commands, orders) = commands();
+    let line = listeners.line().map_err(StartupError::Serve)?;
     let Listeners { sockets, operators, .. } = listeners;
-    let routes = if operators.is_some() { routes::configure_clients } else { routes::configure };
-    if let Some(Ok(address)) = operators.as_ref().map(TcpListener::local_addr) {
-        tracing::info!(%address, "metrics and health for operators");
+    let routes = if operators.is_empty() { routes::configure } else { routes::configure_clients };
+    for socket in &operators {
+        tracing::info!(address = %socket.address(), "metrics and health for operators");
     }
     let machine = Machine::gather(config.pool.cores.first().map_or(0, |core| core.0));
-    let once = Mutex::new(Some(Once { launched, operators }));
+    let once = Mutex::new(Some(Once { launched, operators, line }));
     let opening = Opening { config, live, machine, orders, once };
     attend(bind(sockets, opening, routes)?, commands, signals).await
 }
@@ -166,7 +169,7 @@ fn bind(
 }
 
 fn commands() -> (Commands, Orders) {
-    let (stop, reload) = (watch::Sender::new(false), watch::Sender::new(()));
+    let (stop, reload) = (watch::Sender::new(None), watch::Sender::new(()));
     let (drained, is_drained) = mpsc::unbounded_channel();
     let orders = Orders { stop: stop.subscribe(), reload: reload.subscribe(), drained };
     (Commands { stop, reload, is_drained }, orders)
@@ -182,12 +185,11 @@ async fn attend(server: Server, mut commands: Commands, mut signals: Signals) ->
             Some(()) = commands.is_drained.recv() => drop(handle.stop(true)),
             wish = signals.next() => match wish {
                 Wish::Reload => commands.reload.send_replace(()),
-                Wish::Stop(signal) if *commands.stop.borrow() => return Err(StartupError::CutShort { signal }),
+                Wish::Stop(signal) if commands.stop.borrow().is_some() => return Err(StartupError::CutShort { signal }),
                 Wish::Stop(signal) => {
-                    tracing::info!("{signal}: stopping once the jobs in flight have ended");
                     // Both are sent at once; waiting for them here would keep the server from hearing them.
                     drop(handle.pause());
-                    commands.stop.send_replace(true);
+                    commands.stop.send_replace(Some(signal));
                 }
             },
         }
@@ -212,17 +214,17 @@ impl Opening {
         let mut service = Service::new(Arc::clone(live), machine.clone(), access_log);
         service.rate_limit = config.rate_limit.map(RateLimit::per_second);
         let service = Data::new(service);
-        match once.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(Once { launched, operators }) => {
+        let line = match once.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(Once { launched, operators, line }) => {
                 service.open(launched);
-                if let Some(operators) = operators {
-                    actix_web::rt::spawn(operators::serve(operators, service.clone()));
-                }
+                operators::serve(operators, &service);
+                line
             }
             None => {
                 tracing::error!("the HTTP thread was started anew and has no zygotes; restart the service");
+                Line::default()
             }
-        }
+        };
         actix_web::rt::spawn(connections::sweep_forever());
         if let Some(interval) = config.self_check {
             actix_web::rt::spawn(self_check::watch(service.clone(), interval));
@@ -230,18 +232,21 @@ impl Opening {
         actix_web::rt::spawn(upkeep::announce(service.clone()));
         actix_web::rt::spawn(upkeep::feed_watchdog(service.clone()));
         actix_web::rt::spawn(upkeep::reload_when_told(service.clone(), orders.reload.clone()));
-        actix_web::rt::spawn(stop_when_told(service.clone(), config.drain_limit, orders.clone()));
+        actix_web::rt::spawn(stop_when_told(service.clone(), config.drain_limit, line, orders.clone()));
         service
     }
 }
 
 /// Finishes what was accepted when the service is to stop, then says so.
-async fn stop_when_told(service: Data<Service>, limit: Duration, mut orders: Orders) {
-    if orders.stop.wait_for(|stop| *stop).await.is_ok() {
-        crate::systemd::stopping();
-        service.begin_to_stop();
-        drain(&service, limit).await;
-        // Nobody is left to hear it once the server has ended.
-        let _ = orders.drained.send(());
-    }
+async fn stop_when_told(service: Data<Service>, limit: Duration, line: Line, mut orders: Orders) {
+    let Ok(signal) = orders.stop.wait_for(Option::is_some).await.map(|signal| signal.unwrap_or_default())
+    else {
+        return;
+    };
+    crate::systemd::stopping();
+    service.begin_to_stop();
+    tracing::info!("{signal}: stopping once the jobs in flight have ended");
+    drain(&service, &line, limit).await;
+    // Nobody is left to hear it once the server has ended.
+    let _ = orders.drained.send(());
 }

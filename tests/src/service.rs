@@ -367,7 +367,10 @@ impl Service {
     /// # Panics
     /// If it does not come.
     pub fn wait(&mut self) -> ExitStatus {
-        wait::until_some("the service ends", || self.child.try_wait().expect("a child to wait for"))
+        let status =
+            wait::until_some("the service ends", || self.child.try_wait().expect("a child to wait for"));
+        wait::until("its log has been read", || self.log.has_ended());
+        status
     }
 
     /// Processes of zygotes, one for each core that takes jobs.

@@ -41,6 +41,20 @@ fn a_function_is_measured_at_four_offsets_of_a_line() {
 }
 
 #[test]
+fn a_place_that_no_round_was_made_at_has_no_figure() {
+    // 80 ms and more a call: time is up after a few.
+    let long = format!("{PLAYGROUND}&iterations=30000000&_counts=no");
+    let answer = Service::start().measure("peachpy/spin_peachpy.o", &long);
+    let places = answer["method"]["placements"].as_array().expect("a list of places");
+    let unreached: Vec<_> = places.iter().filter(|place| place["rounds"] == 0).collect();
+    assert!(!unreached.is_empty(), "{places:?}");
+    for place in unreached {
+        assert_eq!((&place["cycles"], &place["counts"]), (&Value::Null, &json!(false)));
+    }
+    assert!(!answer["warnings"].to_string().contains("where it lies"), "{answer}");
+}
+
+#[test]
 fn one_place_can_be_asked_for_and_is_all_a_quick_job_has() {
     let service = Service::start();
     let one = service.measure(CHAIN, &format!("{PLAYGROUND}&_placements=1"));
@@ -142,6 +156,9 @@ fn reading_one_element_too_many_faults_at_a_guarded_end_only() {
             "{problem}"
         );
     }
+    let problem = service.refusal(object, "kernel=sdot&n=0&_guard=end");
+    assert!(problem["detail"].to_string().contains("0 bytes past the end of x (0 bytes)"), "{problem}");
+    let _ = service.measure("good/sdot_gas.o", "kernel=sdot&n=0&_guard=end&_cold=yes");
     let within = service.measure("good/sdot_gas.o", &format!("{query}&_guard=end"));
     assert_eq!(within["returned"], service.measure("good/sdot_gas.o", query)["returned"]);
 }
@@ -221,6 +238,43 @@ fn a_fence_that_does_not_serialise_would_be_told() {
     assert_eq!(machine["fenced_chains_cycles"].as_u64().is_some_and(|cycles| cycles < 96), weak);
     let warned = answer["warnings"].to_string().contains("lfence");
     assert_eq!(warned, weak, "{answer}");
+}
+
+#[test]
+fn what_is_said_of_the_text_is_said_by_the_offsets_of_the_object_as_sent() {
+    let (service, object) = (Service::start(), "good/offsets.o");
+    for places in [1, 4] {
+        let query = |symbol: &str| format!("{PLAYGROUND}&_symbol={symbol}&_placements={places}");
+        let turns = service.measure(object, &query("turns"));
+        assert_eq!(turns["object"]["offset"], 40, "{places} places");
+        assert_eq!(turns["counts"]["loops"], json!([{ "offset": 48, "turns": 1000 }]), "{places} places");
+        let why = service.measure(object, &query("deep"))["code"]["stack_unbounded"].clone();
+        assert!(why.as_str().is_some_and(|why| why.contains("at offset 105 ")), "{places} places: {why}");
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            eprintln!("not asked of what this CPU lacks: it has AVX-512F");
+            continue;
+        }
+        let problem = service.refusal(object, &query("wide"));
+        assert_eq!((slug(&problem), &problem["text_offset"]), ("unsupported-instruction", &json!(152)));
+        assert!(problem["detail"].to_string().contains("152"), "{problem}");
+    }
+}
+
+#[test]
+fn what_a_call_moves_and_computes_is_counted_whatever_instructions_do_it() {
+    let service = Service::start();
+    let copied = service.measure("good/scopy.o", "kernel=scopy&n=4096");
+    assert_eq!(copied["correctness"]["verdict"], "verified");
+    let of = |name: &str| figure(&copied, name).map(|figure| figure["value"].clone());
+    assert_eq!((of("Instructions"), of("BytesStored")), (Some(json!(3.0)), Some(json!(16384.0))));
+    assert_eq!(copied["counts"]["string_elements"], 4096);
+    // The return reads its address too.
+    assert_eq!(copied["derived"]["bytes_percent_of_work"], 100.0 * (32768.0 + 8.0) / 32768.0);
+    let dot = service.measure("good/sdot_gcc_O2_x87.o", "kernel=sdot&n=1000");
+    assert_eq!(dot["correctness"]["verdict"], "verified");
+    assert_eq!(figure(&dot, "X87Flops").map(|figure| figure["value"].clone()), Some(json!(2000.0)));
+    assert_eq!(dot["derived"]["flop_percent_of_work"], 100.0);
+    assert_eq!(dot["counts"]["unlisted"], json!({ "mnemonics": 0, "instructions": 0, "loops": 0 }));
 }
 
 /// Tells the hog to stop, also where the test fails.

@@ -34,10 +34,17 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([127, id[0], id[1], last], 8081))
 }
 
-/// Starts a service under the manager, which holds these sockets.
+/// Starts a service under the manager, which holds these sockets for clients.
 fn start(sockets: &[&str], program: &Path, said: impl Fn() -> bool) -> Service {
-    let listen: Vec<_> = sockets.iter().map(|socket| format!("--listen={socket}")).collect();
-    let names = format!("--fdname={}", vec!["http"; sockets.len()].join(":"));
+    let named: Vec<_> = sockets.iter().map(|socket| ("http", *socket)).collect();
+    start_named(&named, program, said)
+}
+
+/// Starts a service under the manager, which holds sockets with these names.
+fn start_named(sockets: &[(&str, &str)], program: &Path, said: impl Fn() -> bool) -> Service {
+    let listen: Vec<_> = sockets.iter().map(|(_, socket)| format!("--listen={socket}")).collect();
+    let names: Vec<_> = sockets.iter().map(|(name, _)| *name).collect();
+    let names = format!("--fdname={}", names.join(":"));
     let manager = [&names, "sh", "-c", MANAGER, "manager"];
     let words =
         ["systemd-socket-activate"].into_iter().chain(listen.iter().map(String::as_str)).chain(manager);
@@ -163,6 +170,30 @@ fn jobs_are_taken_from_each_of_several_sockets() {
         connection.send(&job.bytes());
         let answer = connection.receive();
         assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[test]
+fn each_socket_named_metrics_is_for_operators() {
+    if !has("systemd-socket-activate", "systemd") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (clients, operators, path) = (address(3), address(4), folder.path().join("socket"));
+    let (at_clients, at_operators, at_path) =
+        (clients.to_string(), operators.to_string(), path.to_string_lossy());
+    let sockets = [("http", &*at_clients), ("metrics", &*at_operators), ("metrics", &*at_path)];
+    let _service =
+        start_named(&sockets, &executables::get().supervisor, || TcpStream::connect(clients).is_ok());
+    let ask = |path: &str| Request::new("GET", path);
+    assert_eq!(ask("/metrics").send(clients).status, 404);
+    for (path, status) in [("/metrics", 200), ("/kernels", 404)] {
+        assert_eq!(ask(path).send(operators).status, status, "{path}");
+    }
+    for (asked, status) in [("/metrics", 200), ("/kernels", 404)] {
+        let mut connection = Connection::at_path(&path);
+        connection.send(&ask(asked).bytes());
+        assert_eq!(connection.receive().status, status, "{asked}");
     }
 }
 

@@ -1,5 +1,8 @@
 //! Stopping: what was accepted is answered, within a stated time; a second signal does not wait.
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
+
 use rustix::process::Signal;
 use webrunner_tests::http::{Connection, Request};
 use webrunner_tests::jobs;
@@ -45,6 +48,18 @@ fn a_connection_that_was_accepted_still_gets_its_answer() {
 }
 
 #[test]
+fn who_comes_while_the_service_stops_is_refused_at_once() {
+    let mut service = serve(&["--drain-limit", "3600"]);
+    let job = endless_job(&service);
+    stop(&service);
+    wait::until("a port that nobody takes over is closed", || {
+        TcpStream::connect(service.address()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    });
+    drop(job);
+    assert!(service.wait().success(), "{}", service.log());
+}
+
+#[test]
 fn a_service_that_stops_is_not_ready_and_says_so() {
     let mut service = serve(&["--drain-limit", "1"]);
     let mut open = Connection::open(service.address());
@@ -78,9 +93,27 @@ fn a_second_signal_stops_at_once() {
     let mut service = serve(&["--drain-limit", "3600"]);
     let mut job = endless_job(&service);
     stop(&service);
-    service.signal(Signal::TERM);
-    assert_eq!(service.wait().code(), Some(1));
     let line = "webrunner: stopped at once by a second SIGTERM; jobs in flight are lost";
-    assert!(service.log().contains(line), "{}", service.log());
+    // Those that come within a moment of the first do not count.
+    wait::until("a second signal counts", || {
+        service.signal(Signal::TERM);
+        service.log().contains(line)
+    });
+    assert_eq!(service.wait().code(), Some(1));
     assert!(job.ends());
+}
+
+/// As `timeout` and terminals send them.
+#[test]
+fn two_signals_at_once_are_one_wish() {
+    let mut service = serve(&[]);
+    let mut job = Connection::open(service.address());
+    let query = "kernel=playground&iterations=300000000&_effort=quick";
+    job.send(&jobs::request("peachpy/spin_peachpy.o", query).bytes());
+    wait::until("the job runs", || service.readiness()["running"] == 1);
+    // Two of one kind would be one where the first is still pending.
+    service.signal(Signal::TERM);
+    service.signal(Signal::INT);
+    assert_eq!(job.receive().status, 200);
+    assert!(service.wait().success(), "{}", service.log());
 }

@@ -281,7 +281,7 @@ fn load(draw: &mut Draw, work: &KernelWork, bytes: &[u8], meter: &Meter) -> Resu
         let mut segments = link(&object, base)?;
         if number == 0 && (work.counts || work.effort != Effort::Quick) {
             let started = ticks();
-            (code, pass) = prepare(&mut segments, function, room.clone(), work, meter)?;
+            (code, pass) = prepare(&mut segments, (function, shift), room.clone(), work, meter)?;
             stack = arena::place_stack(pass.as_ref().map_or(room.end, Pass::start));
             prepared_ns = meter.nanoseconds(started, ticks());
         }
@@ -310,9 +310,12 @@ fn link(object: &Object<'_>, base: usize) -> Result<Vec<(Rights, Region)>, Stop>
 }
 
 /// Looks at the code that was linked and, if the job asks for counts, writes its counting copy in `room`.
+///
+/// The text is taken from where the object's own begins, `shift` bytes into its segment, so that whatever is said of it is
+/// said by offsets that the client can look up.
 fn prepare(
     segments: &mut [(Rights, Region)],
-    function: u64,
+    (function, shift): (u64, u64),
     room: Range<usize>,
     work: &KernelWork,
     meter: &Meter,
@@ -323,7 +326,10 @@ fn prepare(
         let address = region.address() as u64;
         let bytes: &[u8] = region.bytes_mut();
         match rights {
-            Rights::ReadExecute => text = Text { bytes, address, entry: function },
+            Rights::ReadExecute => {
+                let bytes = bytes.get(shift as usize..).unwrap_or_default();
+                text = Text { bytes, address: address + shift, entry: function };
+            }
             Rights::Read | Rights::ReadWrite => data.push((address, bytes)),
         }
     }

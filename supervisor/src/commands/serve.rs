@@ -22,16 +22,16 @@ pub(super) fn serve(settings: &Settings) -> Result<(), Failure> {
     let shared = !cores::leave_to_jobs(&config.pool.cores).map_err(|error| Failure::of(&error))?;
     let live = Arc::new(Live::load(config.files.clone()).map_err(|error| Failure::of(&error))?);
     let mut listeners = listener::open(&config).map_err(|error| Failure::of(&error))?;
-    // Removed at the very end, when nothing is answered there any more.
-    let _file = listeners.file.take();
     let cores = config.pool.cores.len() + config.pool.quick_cores.len();
-    let operated = listeners.operators.as_ref().map_or(0, |_| operators::MAX_CONNECTIONS);
+    let operated = if listeners.operators.is_empty() { 0 } else { operators::MAX_CONNECTIONS };
     let limit = descriptors::raise_limit();
     config.max_connections = descriptors::connections(config.max_connections, operated, cores, limit)
         .map_err(|error| Failure::of(&error))?;
     startup::check_access_log(&config).map_err(|error| Failure::of(&error))?;
     let launched = Launched::launch(config.pool.clone()).map_err(|error| Failure::of(&error))?;
     listeners.listen(&config).map_err(|error| Failure::of(&error))?;
+    // Removed at the very end, when nothing is answered there any more.
+    let _file = listeners.file.take();
     // Not before: a start that fails says that alone.
     log.begin().map_err(|error| Failure::of(&error))?;
     warn_of_doubts(launched.facts(), host::missing_hardware_counters(), shared);

@@ -10,9 +10,10 @@ use webrunner_protocol::fault::CodeMode;
 
 /// Pairs of a feature as the decoder names it and as Linux does. Features every x86-64 CPU has are left out, as are
 /// those no user code can use.
-const FEATURES: [(CpuidFeature, &str); 62] = [
+const FEATURES: [(CpuidFeature, &str); 91] = [
     (CpuidFeature::ADX, "adx"),
     (CpuidFeature::AES, "aes"),
+    (CpuidFeature::AESKLE, "aeskle"),
     (CpuidFeature::AMX_BF16, "amx_bf16"),
     (CpuidFeature::AMX_COMPLEX, "amx_complex"),
     (CpuidFeature::AMX_FP16, "amx_fp16"),
@@ -38,45 +39,74 @@ const FEATURES: [(CpuidFeature, &str); 62] = [
     (CpuidFeature::AVX512_VNNI, "avx512_vnni"),
     (CpuidFeature::AVX512_VP2INTERSECT, "avx512_vp2intersect"),
     (CpuidFeature::AVX512_VPOPCNTDQ, "avx512_vpopcntdq"),
+    (CpuidFeature::AVX_IFMA, "avx_ifma"),
+    (CpuidFeature::AVX_NE_CONVERT, "avx_ne_convert"),
     (CpuidFeature::AVX_VNNI, "avx_vnni"),
+    (CpuidFeature::AVX_VNNI_INT16, "avx_vnni_int16"),
+    (CpuidFeature::AVX_VNNI_INT8, "avx_vnni_int8"),
     (CpuidFeature::BMI1, "bmi1"),
     (CpuidFeature::BMI2, "bmi2"),
     (CpuidFeature::CLDEMOTE, "cldemote"),
     (CpuidFeature::CLFLUSHOPT, "clflushopt"),
     (CpuidFeature::CLWB, "clwb"),
     (CpuidFeature::CLZERO, "clzero"),
+    (CpuidFeature::CMPCCXADD, "cmpccxadd"),
     (CpuidFeature::CMPXCHG16B, "cx16"),
     (CpuidFeature::D3NOW, "3dnow"),
     (CpuidFeature::D3NOWEXT, "3dnowext"),
+    (CpuidFeature::ENQCMD, "enqcmd"),
     (CpuidFeature::F16C, "f16c"),
     (CpuidFeature::FMA, "fma"),
     (CpuidFeature::FMA4, "fma4"),
     (CpuidFeature::FSGSBASE, "fsgsbase"),
     (CpuidFeature::GFNI, "gfni"),
+    (CpuidFeature::HLE_or_RTM, "rtm"),
+    (CpuidFeature::KL, "kl"),
+    (CpuidFeature::LWP, "lwp"),
     (CpuidFeature::LZCNT, "abm"),
+    (CpuidFeature::MONITORX, "mwaitx"),
     (CpuidFeature::MOVBE, "movbe"),
     (CpuidFeature::MOVDIR64B, "movdir64b"),
     (CpuidFeature::MOVDIRI, "movdiri"),
+    (CpuidFeature::PADLOCK_ACE, "ace_en"),
+    (CpuidFeature::PADLOCK_PHE, "phe_en"),
+    (CpuidFeature::PADLOCK_PMM, "pmm_en"),
+    (CpuidFeature::PADLOCK_RNG, "rng_en"),
     (CpuidFeature::PCLMULQDQ, "pclmulqdq"),
+    (CpuidFeature::PKU, "ospke"),
     (CpuidFeature::POPCNT, "popcnt"),
+    (CpuidFeature::RAO_INT, "rao_int"),
     (CpuidFeature::RDPID, "rdpid"),
+    (CpuidFeature::RDPRU, "rdpru"),
     (CpuidFeature::RDRAND, "rdrand"),
     (CpuidFeature::RDSEED, "rdseed"),
+    (CpuidFeature::RDTSCP, "rdtscp"),
     (CpuidFeature::RTM, "rtm"),
     (CpuidFeature::SERIALIZE, "serialize"),
     (CpuidFeature::SHA, "sha_ni"),
+    (CpuidFeature::SHA512, "sha512"),
+    (CpuidFeature::SM3, "sm3"),
+    (CpuidFeature::SM4, "sm4"),
     (CpuidFeature::SSE3, "pni"),
     (CpuidFeature::SSE4A, "sse4a"),
     (CpuidFeature::SSE4_1, "sse4_1"),
     (CpuidFeature::SSE4_2, "sse4_2"),
     (CpuidFeature::SSSE3, "ssse3"),
     (CpuidFeature::TBM, "tbm"),
+    (CpuidFeature::TSXLDTRK, "tsxldtrk"),
+    (CpuidFeature::UINTR, "uintr"),
     (CpuidFeature::VAES, "vaes"),
+    (CpuidFeature::WAITPKG, "waitpkg"),
+    (CpuidFeature::WIDE_KL, "wide_kl"),
     (CpuidFeature::XOP, "xop"),
+    (CpuidFeature::XSAVE, "xsave"),
+    (CpuidFeature::XSAVEC, "xsavec"),
+    (CpuidFeature::XSAVEOPT, "xsaveopt"),
 ];
 
 /// Names by which people know features that Linux names otherwise.
-const COMMON_NAMES: [(&str, &str); 3] = [("pni", "sse3"), ("abm", "lzcnt"), ("sha_ni", "sha")];
+const COMMON_NAMES: [(&str, &str); 4] =
+    [("pni", "sse3"), ("abm", "lzcnt"), ("sha_ni", "sha"), ("ospke", "pku")];
 
 /// The features of this CPU, by Linux's names.
 #[derive(Debug, Clone, Default)]
@@ -104,6 +134,7 @@ impl Isa {
         let listed = FEATURES.iter().map(|(_, flag)| *flag).chain(always);
         let mut names: Vec<_> = listed.filter(|flag| self.has(flag)).map(common_name).collect();
         names.sort_unstable();
+        names.dedup();
         names
     }
 

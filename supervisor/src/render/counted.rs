@@ -32,7 +32,8 @@ pub(super) fn rows<'a>(report: &Report<'a>) -> Vec<Row<'a>> {
     let single = SINGLE_FLOPS.into_iter().zip(counts.single_flops);
     let double = DOUBLE_FLOPS.into_iter().zip(counts.double_flops);
     let flops = single.chain(double).filter(|(_, count)| *count > 0);
-    let rows = fixed.into_iter().chain(flops.map(|(name, count)| (name, "flop", count)));
+    let x87 = Some(("X87Flops", counts.x87_flops)).filter(|(_, count)| *count > 0);
+    let rows = fixed.into_iter().chain(flops.chain(x87).map(|(name, count)| (name, "flop", count)));
     let row = |(name, unit, count)| Row {
         name,
         unit,
@@ -60,7 +61,8 @@ pub(super) fn absence(counting: &Counting) -> Option<String> {
 
 /// Floating-point operations of all widths.
 pub(super) fn flops(counts: &Counts) -> u64 {
-    counts.single_flops.iter().chain(&counts.double_flops).fold(0, |sum, &count| sum.saturating_add(count))
+    let vector = counts.single_flops.iter().chain(&counts.double_flops);
+    vector.fold(counts.x87_flops, |sum, &count| sum.saturating_add(count))
 }
 
 /// Bytes read and written.
@@ -86,6 +88,12 @@ pub(super) fn breakdown(counting: &Counting) -> Value {
         },
         "mix": mix,
         "loops": loops,
+        "string_elements": counts.string_elements,
+        "unlisted": {
+            "mnemonics": counts.unlisted.mnemonics,
+            "instructions": counts.unlisted.instructions,
+            "loops": counts.unlisted.loops,
+        },
     })
 }
 

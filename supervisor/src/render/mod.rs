@@ -99,8 +99,7 @@ struct Row<'a> {
 
 /// How far the function's places lie apart, in cycles; `None` if it was measured at fewer than two.
 fn placement_spread(placements: &[Placement]) -> Option<f64> {
-    let judged =
-        || placements.iter().filter(|placement| placement.rounds > 0).map(|placement| placement.cycles);
+    let judged = || placements.iter().filter_map(|placement| placement.cycles);
     let (least, most) = (judged().reduce(f64::min)?, judged().reduce(f64::max)?);
     (judged().count() > 1).then_some(most - least)
 }

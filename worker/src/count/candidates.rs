@@ -21,7 +21,7 @@ pub(super) fn follow(walk: &mut Walk<'_>, data: &[(u64, &[u8])]) {
         for word in searched.as_chunks().0 {
             let address = u64::from_le_bytes(*word);
             if walk.offset_of(address).is_some() {
-                walk.follow(address);
+                walk.follow_candidate(address);
             }
         }
     }
@@ -34,7 +34,7 @@ pub(super) fn follow(walk: &mut Walk<'_>, data: &[(u64, &[u8])]) {
         }
         if let Some(address) = named_address(&instruction) {
             match walk.offset_of(address) {
-                Some(_) => walk.follow(address),
+                Some(_) => walk.follow_candidate(address),
                 None => follow_table(walk, address, data),
             }
         }
@@ -63,7 +63,7 @@ fn follow_table(walk: &mut Walk<'_>, table: u64, data: &[(u64, &[u8])]) {
     for entry in bytes[at..].as_chunks().0.iter().take(MAX_ENTRIES) {
         let target = table.wrapping_add_signed(i32::from_le_bytes(*entry).into());
         let Some(offset) = walk.offset_of(target) else { return };
-        walk.follow(target);
+        walk.follow_candidate(target);
         // A table does not say where it ends. One that leads into an instruction has ended.
         if walk.found.marks_at(offset) & START == 0 {
             return;

@@ -2,7 +2,7 @@
 //!
 //! The copy does what the original does and counts each block as it is entered. What the original can tell apart is kept: every
 //! register, every flag, and all of its stack, the red zone included; so counting goes through `rcx`, saved in
-//! memory, with `mov`, `lea` and `jrcxz` alone. Data is not copied, and relative addresses are put right, so that code which
+//! memory, with `mov`, `lea`, `not` and `jrcxz` alone. Data is not copied, and relative addresses are put right, so that code which
 //! reads constants, or itself, finds the original's. One difference shows: a `call` pushes an address in the copy.
 //!
 //! # Nothing runs uncounted
@@ -17,6 +17,8 @@
 //! [`Stubs::translate`] take one from a budget; when it is spent, the copy returns to whoever called it, on the
 //! stack it was called with.
 #![forbid(unsafe_code)]
+
+use std::num::NonZeroU16;
 
 use webrunner_protocol::counts::{CodePart, NotCountable, Obstacle};
 
@@ -40,8 +42,12 @@ pub fn code_bytes(analysis: &Analysis) -> usize {
     const STUBS: usize = 512;
     const EACH_BLOCK: usize = 64;
     const EACH_BRANCH: usize = 96;
+    const EACH_REPEATED: usize = 128;
     // Every block but one ends at a branch or before another block.
-    STUBS + 2 * analysis.facts.bytes + analysis.blocks.len() * (EACH_BLOCK + EACH_BRANCH)
+    STUBS
+        + 2 * analysis.facts.bytes
+        + analysis.blocks.len() * (EACH_BLOCK + EACH_BRANCH)
+        + usize::from(analysis.repeated) * EACH_REPEATED
 }
 
 /// Writes the copy into `code`, which will be executable at `code_address`, counting into `data` at `data_address`.
@@ -248,7 +254,10 @@ impl Copy<'_> {
         };
         let from = offset as u32;
         match kind(&step.instruction, bytes) {
-            Kind::Plain | Kind::Stops => self.plain(step, bytes),
+            Kind::Plain | Kind::Stops => match step.repeated {
+                Some(number) => self.repeated(step, bytes, number),
+                None => self.plain(step, bytes),
+            },
             Kind::Jump(target) => self.branch(&[0xe9], to(target), from),
             Kind::Call(target) => self.branch(&[0xe8], to(target), from),
             Kind::Conditional(target) => {
@@ -265,7 +274,7 @@ impl Copy<'_> {
             }
             Kind::IndirectJump => self.indirect(step, bytes, 0xe9),
             Kind::IndirectCall => self.indirect(step, bytes, 0xe8),
-            Kind::Return(dropped) => self.ret(bytes, dropped),
+            Kind::Return(dropped) => self.ret(bytes, dropped, from),
             // The run's end stops the call here.
             Kind::Unsupported => {}
         }
@@ -276,6 +285,30 @@ impl Copy<'_> {
         let start = self.code.used();
         self.code.put(bytes);
         self.fix_data(step, start + usize::from(step.displacement));
+    }
+
+    /// A string instruction with a REP prefix. Its counter gets what rcx was before, less what is left of it: that is how many
+    /// elements it came to, whichever way they lie and also where a comparison ends it early.
+    fn repeated(&mut self, step: &Step, bytes: &[u8], number: NonZeroU16) {
+        let by_ecx = bytes.iter().take_while(|&&byte| is_prefix(byte)).any(|&byte| byte == 0x67);
+        self.with_rcx(number, by_ecx, |code| code.add_rcx_to_rax());
+        self.plain(step, bytes);
+        self.with_rcx(number, by_ecx, |code| code.subtract_rcx_from_rax());
+    }
+
+    /// Changes the counter of a repeated instruction by rcx, or by ecx; keeps rax and rcx.
+    fn with_rcx(&mut self, number: NonZeroU16, by_ecx: bool, change: impl FnOnce(&mut Code<'_>)) {
+        let counter = self.data.elements(number);
+        self.code.store_rax(self.slot(Slot::Rax));
+        self.code.store_rcx(self.slot(Slot::Rcx));
+        if by_ecx {
+            self.code.halve_rcx();
+        }
+        self.code.load_rax(counter);
+        change(&mut self.code);
+        self.code.store_rax(counter);
+        self.code.load_rax(self.slot(Slot::Rax));
+        self.code.load_rcx(self.slot(Slot::Rcx));
     }
 
     /// Puts right the displacement at `field` of the instruction just written.
@@ -297,6 +330,7 @@ impl Copy<'_> {
     /// Reads the branch's target into rcx, in place of going there, and has it translated.
     fn indirect(&mut self, step: &Step, bytes: &[u8], opcode: u8) {
         self.code.store_rcx(self.slot(Slot::Rcx));
+        self.code.store(self.slot(Slot::From), self.analysis.offset(step) as u32);
         let prefixes = bytes.iter().take_while(|&&byte| is_prefix(byte)).count();
         for &prefix in &bytes[..prefixes] {
             // Only these change the operand.
@@ -316,7 +350,7 @@ impl Copy<'_> {
     }
 
     /// Returns, unless the original text lies at the return address: the function pushed that itself.
-    fn ret(&mut self, bytes: &[u8], dropped: u16) {
+    fn ret(&mut self, bytes: &[u8], dropped: u16, from: u32) {
         self.code.store_rcx(self.slot(Slot::Rcx));
         self.code.load_rcx_from_stack();
         self.code.subtract_from_rcx(self.text.address as u32);
@@ -328,6 +362,7 @@ impl Copy<'_> {
         self.code.put(&[0xe3, (LOAD_BYTES + bytes.len()) as u8]);
         self.code.load_rcx(self.slot(Slot::Rcx));
         self.code.put(bytes);
+        self.code.store(self.slot(Slot::From), from);
         self.code.load_rcx_from_stack();
         self.code.drop_from_stack(8 + u32::from(dropped));
         self.code.jump(self.stubs.translate);

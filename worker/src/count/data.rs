@@ -3,6 +3,8 @@
 //! The copy shares it with the function, which may write what it likes there: what is read back is checked.
 #![forbid(unsafe_code)]
 
+use std::num::NonZeroU16;
+
 use webrunner_protocol::counts::{NotCountable, Obstacle};
 
 use super::walk::Analysis;
@@ -20,6 +22,8 @@ pub(super) enum Slot {
     Target,
     /// The same in the copy.
     Out,
+    /// Offset in the text of the branch whose target is being looked for.
+    From,
     /// Loop turns, calls and indirect branches that are left.
     Budget,
     /// rsp when the copy was called.
@@ -69,17 +73,23 @@ pub struct Data<'a> {
     bytes: &'a mut [u8],
     address: u64,
     blocks: usize,
+    counters: usize,
+}
+
+/// Counters of an analysed function: one for each block, then one for each repeated instruction.
+fn counters(analysis: &Analysis) -> usize {
+    analysis.blocks.len() + usize::from(analysis.repeated)
 }
 
 impl<'a> Data<'a> {
     /// Bytes that the copy of an analysed function needs.
     #[must_use]
     pub fn bytes(analysis: &Analysis) -> usize {
-        (SLOTS + analysis.blocks.len()) * 8 + analysis.text_bytes * 4
+        (SLOTS + counters(analysis)) * 8 + analysis.text_bytes * 4
     }
 
     pub(super) fn new(analysis: &Analysis, bytes: &'a mut [u8], address: u64) -> Self {
-        Self { bytes, address, blocks: analysis.blocks.len() }
+        Self { bytes, address, blocks: analysis.blocks.len(), counters: counters(analysis) }
     }
 
     /// Address of a slot.
@@ -92,13 +102,18 @@ impl<'a> Data<'a> {
         self.address as u32 + ((SLOTS + block) * 8) as u32
     }
 
+    /// Address of the counter of a repeated instruction's elements.
+    pub(super) fn elements(&self, number: NonZeroU16) -> u32 {
+        self.counter(self.blocks + usize::from(number.get()) - 1)
+    }
+
     /// Address of the table that holds, for each byte of text, the address of the copy of the block that begins there.
     pub(super) fn table(&self) -> u32 {
-        self.counter(self.blocks)
+        self.counter(self.counters)
     }
 
     fn entry(&mut self, offset: usize) -> Option<&mut [u8; 4]> {
-        let at = (SLOTS + self.blocks) * 8 + offset * 4;
+        let at = (SLOTS + self.counters) * 8 + offset * 4;
         self.bytes.get_mut(at..)?.first_chunk_mut()
     }
 
@@ -125,7 +140,7 @@ pub fn set_budget(data: &mut [u8], budget: u64) {
     }
 }
 
-/// How the call ended, and the counters.
+/// How the call ended, and the counters: of the blocks, then of the repeated instructions.
 #[must_use]
 pub fn read(analysis: &Analysis, data: &[u8]) -> (Ending, Vec<u64>) {
     let status = word(data, Slot::Status as usize);
@@ -134,13 +149,16 @@ pub fn read(analysis: &Analysis, data: &[u8]) -> (Ending, Vec<u64>) {
     let ending = match (kind, obstacle) {
         (0, _) => Ending::Returned,
         (Status::UNKNOWN_TARGET, _) => {
-            Ending::Stopped(NotCountable::UnknownTarget { target: word(data, Slot::Target as usize) })
+            let at = |offset: u64| Some(offset).filter(|&offset| offset < analysis.text_bytes as u64);
+            let target = at(word(data, Slot::Target as usize).wrapping_sub(analysis.address));
+            let offset = at(word(data, Slot::From as usize)).unwrap_or_default();
+            Ending::Stopped(NotCountable::UnknownTarget { offset, target })
         }
         (_, Some(&(_, obstacle))) => {
             Ending::Stopped(NotCountable::Obstacle { obstacle, offset: status >> 8 })
         }
         _ => Ending::RanOut,
     };
-    let counters = (0..analysis.blocks.len()).map(|block| word(data, SLOTS + block)).collect();
+    let counters = (0..counters(analysis)).map(|counter| word(data, SLOTS + counter)).collect();
     (ending, counters)
 }

@@ -90,6 +90,12 @@ impl<'a> Code<'a> {
         self.with_u32(&[0xb9], value);
     }
 
+    /// `mov qword [to], value`; `value` is below [`REACH`].
+    pub(super) fn store(&mut self, to: u32, value: u32) {
+        self.with_u32(&[0x48, 0xc7, 0x04, 0x25], to);
+        self.put(&value.to_le_bytes());
+    }
+
     /// `mov rcx, [rsp]`
     pub(super) fn load_rcx_from_stack(&mut self) {
         self.put(&[0x48, 0x8b, 0x0c, 0x24]);
@@ -103,6 +109,21 @@ impl<'a> Code<'a> {
     /// `lea rcx, [rcx - amount]`; `amount` is below [`REACH`].
     pub(super) fn subtract_from_rcx(&mut self, amount: u32) {
         self.with_u32(&[0x48, 0x8d, 0x89], amount.wrapping_neg());
+    }
+
+    /// `lea rax, [rax + rcx]`
+    pub(super) fn add_rcx_to_rax(&mut self) {
+        self.put(&[0x48, 0x8d, 0x04, 0x08]);
+    }
+
+    /// `not rcx; lea rax, [rax + rcx + 1]`, which leaves the flags alone as `sub` does not. Changes rcx.
+    pub(super) fn subtract_rcx_from_rax(&mut self) {
+        self.put(&[0x48, 0xf7, 0xd1, 0x48, 0x8d, 0x44, 0x08, 0x01]);
+    }
+
+    /// `mov ecx, ecx`: keeps its lower half.
+    pub(super) fn halve_rcx(&mut self) {
+        self.put(&[0x89, 0xc9]);
     }
 
     /// `lea rsp, [rsp + amount]`

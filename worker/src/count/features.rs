@@ -1,7 +1,8 @@
 //! Which instruction set extensions code needs, and which this CPU lacks.
 //!
-//! Only extensions whose instructions raise SIGILL where they are missing are asked about: hints (`endbr64`,
-//! prefetches) and re-used encodings (`tzcnt`, `lzcnt`) run everywhere.
+//! Only extensions whose instructions raise SIGILL where they are missing are asked about, and `lzcnt`, which computes something
+//! else there: hints (`endbr64`, prefetches) run everywhere. So does `tzcnt`, as `bsf`, and compilers write it for that; it is
+//! named among what code needs, and nothing is refused for it.
 #![forbid(unsafe_code)]
 
 use std::arch::is_x86_feature_detected;
@@ -9,6 +10,8 @@ use std::arch::is_x86_feature_detected;
 use iced_x86::{CpuidFeature, Instruction, Mnemonic};
 use webrunner_protocol::limits::MAX_FEATURES;
 use webrunner_protocol::refusal::Name;
+
+use super::cpuid;
 
 /// A set of extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,18 +42,27 @@ impl Features {
 
     /// Adds what an instruction needs.
     pub(super) fn add(&mut self, instruction: &Instruction) {
+        instruction.cpuid_features().iter().for_each(|&feature| self.insert(feature));
+    }
+
+    /// Adds what an instruction must not be run without.
+    pub(super) fn add_required(&mut self, instruction: &Instruction) {
         // Without BMI1 it runs as `bsf`.
         if instruction.mnemonic() != Mnemonic::Tzcnt {
-            instruction.cpuid_features().iter().for_each(|&feature| self.insert(feature));
+            self.add(instruction);
         }
     }
 
     /// Names of the extensions that are asked about, as `/proc/cpuinfo` writes them.
     #[must_use]
     pub fn names(self) -> Vec<Name> {
-        let known = known();
-        let names = known.iter().filter(|(feature, ..)| self.contains(*feature));
-        names.take(MAX_FEATURES).map(|(_, name, _)| Name::new(name.as_bytes())).collect()
+        let detected = detected().into_iter().map(|(feature, name, _)| (feature, name));
+        let known = detected.chain(cpuid::ROWS.iter().map(|row| (row.feature, row.name)));
+        let mut names: Vec<_> =
+            known.filter(|(feature, _)| self.contains(*feature)).map(|(_, name)| name).collect();
+        // Two may go by one name.
+        names.dedup();
+        names.into_iter().take(MAX_FEATURES).map(|name| Name::new(name.as_bytes())).collect()
     }
 }
 
@@ -58,12 +70,14 @@ impl Features {
 #[must_use]
 pub fn missing() -> Features {
     let mut missing = Features::default();
-    known().into_iter().filter(|(_, _, present)| !present).for_each(|(feature, ..)| missing.insert(feature));
+    let detected = detected().into_iter().filter(|(_, _, present)| !present).map(|(feature, ..)| feature);
+    detected.chain(cpuid::missing()).for_each(|feature| missing.insert(feature));
     missing
 }
 
-/// Extension, its name, and whether it is there.
-fn known() -> [(CpuidFeature, &'static str, bool); 44] {
+/// Extensions that the standard library can detect, which asks whether the kernel saves their registers too: each with its
+/// name, and whether it is there.
+fn detected() -> [(CpuidFeature, &'static str, bool); 44] {
     use CpuidFeature as F;
     macro_rules! detected {
         ($($feature:ident, $name:literal, $detect:tt;)+) => {

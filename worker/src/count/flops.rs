@@ -2,7 +2,8 @@
 //!
 //! Counted as Intel's `FP_ARITH_INST_RETIRED` events count them (SDM volume 3B): additions, multiplications, divisions,
 //! roots, minima, maxima and approximate reciprocals are one operation an element; fused multiply-adds and dot products
-//! are two. x87, half precision and conversions are not counted.
+//! are two. So are x87's additions, multiplications, divisions and roots, which those events do not know. Half precision, 3DNow!,
+//! conversions and x87's remainders and transcendental functions are not counted.
 #![forbid(unsafe_code)]
 
 use iced_x86::{Instruction, Mnemonic as M};
@@ -12,6 +13,8 @@ use iced_x86::{Instruction, Mnemonic as M};
 pub(super) enum Element {
     Single,
     Double,
+    /// An x87 register, whatever precision its control word asks for.
+    X87,
 }
 
 /// What one execution computes.
@@ -39,6 +42,8 @@ pub(super) fn flops(instruction: &Instruction) -> Option<Flops> {
     let lanes = match element {
         Element::Single => bytes / 4,
         Element::Double => bytes / 8,
+        // Scalar, all of them.
+        Element::X87 => return None,
     };
     Some(Flops { element, width, operations: lanes * each })
 }
@@ -57,7 +62,7 @@ fn kind(mnemonic: M) -> Option<(Element, bool, u64)> {
         | M::Rcpps | M::Rsqrtps | M::Sqrtps | M::Subps | M::Vaddps | M::Vaddsubps | M::Vdivps | M::Vhaddps
         | M::Vhsubps | M::Vmaxps | M::Vminps | M::Vmulps | M::Vrcp14ps | M::Vrcpps | M::Vrsqrt14ps
         | M::Vrsqrtps | M::Vsqrtps | M::Vsubps => (Element::Single, false, 1),
-        M::Vdpps | M::Vfmadd132ps | M::Vfmadd213ps | M::Vfmadd231ps | M::Vfmaddps | M::Vfmaddsub132ps
+        M::Dpps | M::Vdpps | M::Vfmadd132ps | M::Vfmadd213ps | M::Vfmadd231ps | M::Vfmaddps | M::Vfmaddsub132ps
         | M::Vfmaddsub213ps | M::Vfmaddsub231ps | M::Vfmaddsubps | M::Vfmsub132ps | M::Vfmsub213ps
         | M::Vfmsub231ps | M::Vfmsubadd132ps | M::Vfmsubadd213ps | M::Vfmsubadd231ps | M::Vfmsubaddps
         | M::Vfmsubps | M::Vfnmadd132ps | M::Vfnmadd213ps | M::Vfnmadd231ps | M::Vfnmaddps
@@ -71,11 +76,14 @@ fn kind(mnemonic: M) -> Option<(Element, bool, u64)> {
         M::Addpd | M::Addsubpd | M::Divpd | M::Haddpd | M::Hsubpd | M::Maxpd | M::Minpd | M::Mulpd
         | M::Sqrtpd | M::Subpd | M::Vaddpd | M::Vaddsubpd | M::Vdivpd | M::Vhaddpd | M::Vhsubpd
         | M::Vmaxpd | M::Vminpd | M::Vmulpd | M::Vrcp14pd | M::Vrsqrt14pd | M::Vsqrtpd | M::Vsubpd => (Element::Double, false, 1),
-        M::Vdppd | M::Vfmadd132pd | M::Vfmadd213pd | M::Vfmadd231pd | M::Vfmaddpd | M::Vfmaddsub132pd
+        M::Dppd | M::Vdppd | M::Vfmadd132pd | M::Vfmadd213pd | M::Vfmadd231pd | M::Vfmaddpd | M::Vfmaddsub132pd
         | M::Vfmaddsub213pd | M::Vfmaddsub231pd | M::Vfmaddsubpd | M::Vfmsub132pd | M::Vfmsub213pd
         | M::Vfmsub231pd | M::Vfmsubadd132pd | M::Vfmsubadd213pd | M::Vfmsubadd231pd | M::Vfmsubaddpd
         | M::Vfmsubpd | M::Vfnmadd132pd | M::Vfnmadd213pd | M::Vfnmadd231pd | M::Vfnmaddpd
         | M::Vfnmsub132pd | M::Vfnmsub213pd | M::Vfnmsub231pd | M::Vfnmsubpd => (Element::Double, false, 2),
+        M::Fadd | M::Faddp | M::Fiadd | M::Fsub | M::Fsubp | M::Fsubr | M::Fsubrp | M::Fisub | M::Fisubr
+        | M::Fmul | M::Fmulp | M::Fimul | M::Fdiv | M::Fdivp | M::Fdivr | M::Fdivrp | M::Fidiv | M::Fidivr
+        | M::Fsqrt => (Element::X87, true, 1),
         _ => return None,
     })
 }

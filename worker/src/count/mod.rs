@@ -10,7 +10,7 @@
 //! # Layout
 //!
 //! - [`analyse`]: `walk` follows the code from its entry, `candidates` guesses targets of indirect branches, `step` sorts
-//!   branches, `features` says which instruction set extensions are needed.
+//!   branches, `features` says with `cpuid` which instruction set extensions are needed, `loops` tells loops from calls on the `graph` of blocks.
 //! - [`instrument`]: `copy` writes the counting copy by way of `emit`, `data` is the memory it works with.
 //! - `totals`: from counters to [`Counts`](webrunner_protocol::counts::Counts), with `flops`.
 //! - [`stack_use`]: how deep the code takes its stack.
@@ -23,10 +23,13 @@
 
 mod candidates;
 mod copy;
+mod cpuid;
 mod data;
 mod emit;
 mod features;
 mod flops;
+mod graph;
+mod loops;
 pub mod pass;
 mod stack;
 mod step;

@@ -53,14 +53,14 @@ impl Limits {
     }
 }
 
-/// Refuses code that this CPU would raise SIGILL for.
+/// Refuses code that this CPU would raise SIGILL for, or run as something else.
 ///
 /// Code that asks which CPU it runs on, or that branches indirectly, may go round what is missing and is let through.
 ///
 /// # Errors
 /// [`Refusal::MissingFeatures`].
 pub fn check_features(analysis: &Analysis, missing: Features) -> Result<(), Refusal> {
-    let lacking = analysis.facts.needs.and(missing);
+    let lacking = analysis.facts.requires.and(missing);
     if lacking.is_empty() || analysis.facts.asks_cpu || analysis.facts.indirect_branches {
         return Ok(());
     }

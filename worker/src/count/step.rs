@@ -3,6 +3,8 @@
 //! Only the decoder's view of hostile bytes; nothing is followed here.
 #![forbid(unsafe_code)]
 
+use std::num::NonZeroU16;
+
 use iced_x86::{Code, FlowControl, Instruction, OpKind};
 
 /// An instruction and where its displacement lies, which the decoder knows only while it decodes.
@@ -11,6 +13,8 @@ pub(super) struct Step {
     pub(super) instruction: Instruction,
     /// Bytes from the instruction's first to its memory displacement's; 0 if it has none.
     pub(super) displacement: u8,
+    /// Its number among the [repeated](is_repeated) ones, from 1; `None` if it is not one.
+    pub(super) repeated: Option<NonZeroU16>,
 }
 
 /// What an instruction does to the flow of control. Targets are addresses.
@@ -68,6 +72,11 @@ pub(super) fn kind(instruction: &Instruction, bytes: &[u8]) -> Kind {
         },
         _ => Kind::Unsupported,
     }
+}
+
+/// Whether it is a string instruction that is made once for each element, as often as rcx says or until a comparison ends it.
+pub(super) fn is_repeated(instruction: &Instruction) -> bool {
+    instruction.is_string_instruction() && (instruction.has_rep_prefix() || instruction.has_repne_prefix())
 }
 
 /// Whether a byte is a legacy prefix.

@@ -3,19 +3,20 @@
 
 use iced_x86::{
     CpuidFeature, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, InstructionInfoOptions,
-    OpAccess, OpKind, Register, UsedMemory,
+    Mnemonic, OpAccess, OpKind, Register, UsedMemory,
 };
 use webrunner_protocol::counts::{Classes, Counts, LoopTurns, MnemonicCount};
 use webrunner_protocol::limits::{MAX_LOOPS, MAX_MIX};
 
 use super::flops::{Element, flops};
-use super::walk::{Analysis, LOOP};
+use super::step::Step;
+use super::walk::{Analysis, HEAD};
 
 /// Extensions whose instructions work on the x87 registers.
 const X87_MMX: [CpuidFeature; 4] =
     [CpuidFeature::FPU, CpuidFeature::FPU287, CpuidFeature::FPU387, CpuidFeature::MMX];
 
-/// Adds up what the blocks hold, each as often as its counter says.
+/// Adds up what the blocks hold, each as often as its counter says; `counters` are as [`read`](super::read) gives them.
 #[must_use]
 pub fn totals(analysis: &Analysis, counters: &[u64]) -> Counts {
     let mut total = Total {
@@ -24,16 +25,21 @@ pub fn totals(analysis: &Analysis, counters: &[u64]) -> Counts {
         info: InstructionInfoFactory::new(),
     };
     let mut loops = Vec::new();
+    let elements = counters.get(analysis.blocks.len()..).unwrap_or_default();
     for (block, &count) in analysis.blocks.iter().zip(counters) {
         let steps = analysis.steps.get(block.first as usize..).unwrap_or_default();
         let Some(first) = steps.first().filter(|_| count > 0) else { continue };
         let offset = analysis.offset(first);
-        if analysis.marks_at(offset) & LOOP != 0 {
+        if analysis.marks_at(offset) & HEAD != 0 {
             loops.push(LoopTurns { offset: offset as u64, count });
         }
-        steps.iter().take(block.count as usize).for_each(|step| total.add(&step.instruction, count));
+        for step in steps.iter().take(block.count as usize) {
+            let repeated = step.repeated.map(|number| usize::from(number.get()) - 1);
+            total.add(step, count, repeated.map(|number| elements.get(number).copied().unwrap_or_default()));
+        }
     }
     loops.sort_unstable_by_key(|turns| (std::cmp::Reverse(turns.count), turns.offset));
+    total.counts.unlisted.loops = loops.len().saturating_sub(MAX_LOOPS) as u32;
     loops.truncate(MAX_LOOPS);
     total.counts.loops = loops;
     total.finish()
@@ -51,7 +57,9 @@ fn add(to: &mut u64, count: u64, each: u64) {
 }
 
 impl Total {
-    fn add(&mut self, instruction: &Instruction, count: u64) {
+    /// Adds an instruction that ran `count` times; `elements` are those of all its turns if it is repeated.
+    fn add(&mut self, step: &Step, count: u64, elements: Option<u64>) {
+        let instruction = &step.instruction;
         self.add_mnemonic(instruction.mnemonic() as u16, count);
         let counts = &mut self.counts;
         add(&mut counts.instructions, count, 1);
@@ -61,14 +69,16 @@ impl Total {
         add(&mut counts.branches, count, u64::from(flow != FlowControl::Next));
         add(&mut counts.calls, count, u64::from(is_call));
         if let Some(flops) = flops(instruction) {
-            let by_width = match flops.element {
-                Element::Single => &mut counts.single_flops,
-                Element::Double => &mut counts.double_flops,
+            let operations = match flops.element {
+                Element::Single => &mut counts.single_flops[flops.width],
+                Element::Double => &mut counts.double_flops[flops.width],
+                Element::X87 => &mut counts.x87_flops,
             };
-            add(&mut by_width[flops.width], count, flops.operations);
+            add(operations, count, flops.operations);
         }
+        add(&mut counts.string_elements, elements.unwrap_or_default(), 1);
         if touches_memory(instruction) {
-            self.add_memory(instruction, count);
+            self.add_memory(instruction, count, elements.unwrap_or(count));
         }
     }
 
@@ -79,7 +89,8 @@ impl Total {
         }
     }
 
-    fn add_memory(&mut self, instruction: &Instruction, count: u64) {
+    /// Adds what an instruction moves that ran `count` times and came to memory `accesses` times.
+    fn add_memory(&mut self, instruction: &Instruction, count: u64, accesses: u64) {
         let info = self.info.info_options(instruction, InstructionInfoOptions::NO_REGISTER_USAGE);
         let (mut reads, mut writes) = (false, false);
         let counts = &mut self.counts;
@@ -93,8 +104,8 @@ impl Total {
             };
             reads |= read;
             writes |= written;
-            add(&mut counts.load_bytes, count, if read { bytes } else { 0 });
-            add(&mut counts.store_bytes, count, if written { bytes } else { 0 });
+            add(&mut counts.load_bytes, accesses, if read { bytes } else { 0 });
+            add(&mut counts.store_bytes, accesses, if written { bytes } else { 0 });
         }
         add(&mut counts.loads, count, reads.into());
         add(&mut counts.stores, count, writes.into());
@@ -103,7 +114,9 @@ impl Total {
     fn finish(mut self) -> Counts {
         let mut mix = self.mix;
         mix.sort_unstable_by_key(|entry| (std::cmp::Reverse(entry.count), entry.mnemonic));
-        mix.truncate(MAX_MIX);
+        let cut = mix.split_off(mix.len().min(MAX_MIX));
+        self.counts.unlisted.mnemonics = cut.len() as u32;
+        self.counts.unlisted.instructions = cut.iter().fold(0, |sum, entry| sum.saturating_add(entry.count));
         self.counts.mix = mix;
         self.counts
     }
@@ -116,11 +129,33 @@ fn touches_memory(instruction: &Instruction) -> bool {
             && !(OpKind::Immediate8..=OpKind::Immediate32to64).contains(&kind)
     };
     instruction.is_stack_instruction()
-        || (0..instruction.op_count()).any(|operand| in_memory(instruction.op_kind(operand)))
+        || !tells_caches(instruction.mnemonic())
+            && (0..instruction.op_count()).any(|operand| in_memory(instruction.op_kind(operand)))
+}
+
+/// Whether it names memory only to tell the caches something about it. The decoder takes some of these for loads.
+fn tells_caches(mnemonic: Mnemonic) -> bool {
+    use Mnemonic as M;
+    matches!(
+        mnemonic,
+        M::Clflush
+            | M::Clflushopt
+            | M::Clwb
+            | M::Cldemote
+            | M::Prefetch
+            | M::Prefetchnta
+            | M::Prefetcht0
+            | M::Prefetcht1
+            | M::Prefetcht2
+            | M::Prefetchw
+            | M::Prefetchwt1
+            | M::Prefetchit0
+            | M::Prefetchit1
+    )
 }
 
 /// Bytes one access moves. The decoder gives those of one element for gathers and scatters, and none for a repeated
-/// string instruction, which counts as one turn.
+/// string instruction, whose accesses are those of its elements.
 fn bytes_of(instruction: &Instruction, memory: &UsedMemory) -> u64 {
     let bytes = memory.memory_size().size() as u64;
     if instruction.is_vsib() {

@@ -5,6 +5,8 @@
 //! stops there should the call ever come that way. Work and memory are bounded by [`MAX_STEPS`].
 #![forbid(unsafe_code)]
 
+use std::num::NonZeroU16;
+
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, Register};
 use webrunner_protocol::counts::{CodePart, NotCountable, Obstacle};
 use webrunner_protocol::reply::CodeFacts;
@@ -12,7 +14,8 @@ use webrunner_protocol::stack::StackUse;
 
 use super::candidates;
 use super::features::Features;
-use super::step::{Kind, Step, kind};
+use super::loops;
+use super::step::{Kind, Step, is_repeated, kind};
 
 /// Most bytes of text that are looked at.
 pub const MAX_TEXT_BYTES: usize = 256 << 10;
@@ -29,8 +32,12 @@ pub(super) const START: u8 = 1;
 const INSIDE: u8 = 2;
 /// A basic block begins here.
 pub(super) const LEADER: u8 = 4;
-/// A backward branch or a call comes here.
+/// A backward branch or a call comes here, so that the copy takes one from its budget.
 pub(super) const LOOP: u8 = 8;
+/// An indirect branch may come here.
+pub(super) const CANDIDATE: u8 = 16;
+/// A loop begins here.
+pub(super) const HEAD: u8 = 32;
 
 /// A loaded text segment and the function in it.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +59,8 @@ pub struct Facts {
     pub bytes: usize,
     /// Extensions they need.
     pub needs: Features,
+    /// Those of them that it must not be run without.
+    pub requires: Features,
     /// There are branches through registers or memory.
     pub indirect_branches: bool,
     /// The code asks which CPU it runs on, so what it needs it may do without.
@@ -100,6 +109,8 @@ pub struct Analysis {
     pub(super) steps: Vec<Step>,
     pub(super) runs: Vec<Run>,
     pub(super) blocks: Vec<Block>,
+    /// String instructions with a REP prefix.
+    pub(super) repeated: u16,
     pub(super) marks: Vec<u8>,
     pub(super) too_large: Option<NotCountable>,
 }
@@ -120,7 +131,7 @@ impl Analysis {
     pub fn first_needing(&self, features: Features) -> Option<u64> {
         let needing = self.steps.iter().find(|step| {
             let mut needs = Features::default();
-            needs.add(&step.instruction);
+            needs.add_required(&step.instruction);
             !needs.and(features).is_empty()
         });
         needing.map(|step| self.offset(step) as u64)
@@ -193,6 +204,8 @@ pub(super) struct Walk<'a> {
     pending: Vec<u32>,
     /// An instruction names an address in the text, for whatever purpose.
     names_text: bool,
+    /// A jump goes back.
+    jumps_back: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -206,13 +219,14 @@ impl<'a> Walk<'a> {
             text_bytes: text.bytes.len(),
             runs,
             blocks: Vec::new(),
+            repeated: 0,
             marks,
             too_large: None,
             // Last, for it grows most, and the worker's heap lets the last block grow where it is.
             steps: Vec::with_capacity(64),
         };
         let decoder = Decoder::with_ip(64, text.bytes, text.address, DecoderOptions::NONE);
-        Self { text, found, decoder, pending, names_text: false }
+        Self { text, found, decoder, pending, names_text: false, jumps_back: false }
     }
 
     fn too_large(&mut self, what: CodePart, count: usize, limit: usize) {
@@ -236,6 +250,14 @@ impl<'a> Walk<'a> {
             if self.found.marks_at(offset as usize) & (START | INSIDE) == 0 {
                 self.run(offset as usize);
             }
+        }
+    }
+
+    /// The same of code that an indirect branch may go to.
+    pub(super) fn follow_candidate(&mut self, address: u64) {
+        if let Some(offset) = self.offset_of(address) {
+            self.mark(offset, CANDIDATE);
+            self.follow(address);
         }
     }
 
@@ -296,13 +318,20 @@ impl<'a> Walk<'a> {
         inside.iter_mut().for_each(|byte| *byte |= INSIDE);
         self.mark(at, START);
         let displacement = self.decoder.get_constant_offsets(&instruction).displacement_offset() as u8;
-        self.found.steps.push(Step { instruction, displacement });
+        let repeated = is_repeated(&instruction).then(|| self.next_repeated()).flatten();
+        self.found.steps.push(Step { instruction, displacement, repeated });
         self.note(&instruction);
         if self.found.steps.len() >= MAX_STEPS {
             self.too_large(CodePart::Instructions, MAX_STEPS, MAX_STEPS);
             return Err(End::Nothing);
         }
         self.branch(kind(&instruction, &self.text.bytes[at..next]), at, next)
+    }
+
+    /// A number for one more of the repeated instructions. There are fewer than [`MAX_STEPS`], so it fits.
+    fn next_repeated(&mut self) -> Option<NonZeroU16> {
+        self.found.repeated += 1;
+        NonZeroU16::new(self.found.repeated)
     }
 
     fn branch(&mut self, kind: Kind, at: usize, next: usize) -> Result<usize, End> {
@@ -321,6 +350,7 @@ impl<'a> Walk<'a> {
             Kind::Return(_) => (None, false),
         };
         if let Some((target, marks)) = target {
+            self.jumps_back |= marks & LOOP != 0 && !matches!(kind, Kind::Call(_));
             self.target(target, marks);
         }
         if goes_on {
@@ -338,6 +368,7 @@ impl<'a> Walk<'a> {
         let facts = &mut self.found.facts;
         facts.bytes += instruction.len();
         facts.needs.add(instruction);
+        facts.requires.add_required(instruction);
         facts.asks_cpu |= matches!(instruction.mnemonic(), Mnemonic::Cpuid | Mnemonic::Xgetbv);
         facts.privileged |= instruction.is_privileged();
         facts.system_calls |= matches!(
@@ -368,6 +399,10 @@ impl<'a> Walk<'a> {
         let blocks = self.found.blocks.len();
         if blocks > MAX_BLOCKS {
             self.too_large(CodePart::Blocks, blocks, MAX_BLOCKS);
+        }
+        if self.jumps_back && self.found.too_large.is_none() {
+            let heads = loops::heads(&self.found, &self.text);
+            heads.into_iter().for_each(|offset| self.mark(offset as usize, HEAD));
         }
         self.found
     }

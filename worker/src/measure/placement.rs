@@ -23,7 +23,7 @@ const FEWEST: usize = 3;
 /// What the rounds gave at each of the function's places, and the rounds of those that agree, in the order they were made.
 ///
 /// The largest group of places counts whose medians lie within 1 %, a cycle, or the usual middle half of a place's rounds,
-/// whichever is most; of two as large the faster. Where a place has too few rounds to be judged, all count.
+/// whichever is most; of two as large the faster. Where a place has too few rounds to be judged, all count that have any.
 pub(super) fn agreeing(rounds: Vec<Round>, functions: &[u64]) -> (Vec<Placement>, Vec<Round>) {
     let mut places = Vec::with_capacity(MAX_PLACEMENTS);
     let mut spreads = Vec::with_capacity(MAX_PLACEMENTS);
@@ -33,7 +33,8 @@ pub(super) fn agreeing(rounds: Vec<Round>, functions: &[u64]) -> (Vec<Placement>
         let [low, cycles, high] = quartiles(&mut values);
         spreads.push(high - low);
         let (offset, rounds) = ((address % 64) as u8, values.len() as u32);
-        places.push(Placement { offset, cycles, rounds, counts: true });
+        let has_any = rounds > 0;
+        places.push(Placement { offset, cycles: has_any.then_some(cycles), rounds, counts: has_any });
     }
     if places.iter().any(|place| (place.rounds as usize) < FEWEST) {
         return (places, rounds);
@@ -46,17 +47,19 @@ pub(super) fn agreeing(rounds: Vec<Round>, functions: &[u64]) -> (Vec<Placement>
 
 /// Finds the group that counts; `noise` is how far rounds at one place lie apart.
 fn mark(places: &mut [Placement], noise: f64) {
-    let least = places.iter().map(|place| place.cycles).fold(f64::INFINITY, f64::min);
+    let medians = || places.iter().filter_map(|place| place.cycles);
+    let least = medians().fold(f64::INFINITY, f64::min);
     let apart = (APART * least.abs()).max(APART_CYCLES).max(noise);
     let group = |from: f64| from..=from + apart;
-    let size = |from: f64| places.iter().filter(|place| group(from).contains(&place.cycles)).count();
-    let best = places.iter().map(|place| place.cycles).reduce(|best, other| {
+    let size = |from: f64| medians().filter(|cycles| group(from).contains(cycles)).count();
+    let best = medians().reduce(|best, other| {
         let (held, found) = (size(best), size(other));
         if found > held || (found == held && other < best) { other } else { best }
     });
     let best = best.map(group);
     for place in places {
-        place.counts = best.as_ref().is_none_or(|group| group.contains(&place.cycles));
+        place.counts =
+            place.cycles.is_some_and(|cycles| best.as_ref().is_some_and(|group| group.contains(&cycles)));
     }
 }
 
@@ -112,6 +115,12 @@ mod tests {
     #[test]
     fn a_place_with_too_few_rounds_is_not_judged() {
         assert_eq!(counting([&[100.0; 3], &[100.0; 3], &[100.0; 3], &[200.0; 2]]), [true; 4]);
-        assert_eq!(counting([&[100.0; 3], &[], &[], &[]]), [true; 4]);
+    }
+
+    #[test]
+    fn a_place_without_a_round_has_no_figure_and_does_not_count() {
+        assert_eq!(counting([&[100.0; 3], &[], &[200.0], &[]]), [true, false, true, false]);
+        let (places, _) = agreeing(vec![Round::made_up(0, 100.0)], &FUNCTIONS);
+        assert_eq!((places[0].cycles.is_some(), places[1].cycles, places[1].rounds), (true, None, 0));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::arch::global_asm;
 
+use webrunner_protocol::counts::{LoopTurns, NotCountable};
 use webrunner_protocol::plan::Argument;
-use webrunner_worker::count::Ending;
+use webrunner_worker::count::{Ending, Features};
 
 use crate::machine::{Program, Run};
 
@@ -48,6 +49,59 @@ code!(
 );
 code!(red_zone, "mov [rsp - 8], rdi", "jmp 2f", "2: jmp 3f", "3: mov rax, [rsp - 8]", "ret");
 code!(copies, "mov rcx, rdx", "rep movsb", "mov eax, 5", "ret");
+// Backwards, by the lower half of rcx alone, whose upper half is not zero.
+code!(
+    copies_back,
+    "mov rcx, 0x700000000",
+    "or rcx, rdx",
+    "lea rdi, [rdi + 8 * rdx - 8]",
+    "lea rsi, [rsi + 8 * rdx - 8]",
+    "std",
+    "rep movs qword ptr es:[edi], qword ptr ds:[esi]",
+    "cld",
+    "mov rax, rcx",
+    "ret",
+);
+// The flags of the comparison and what is left in rcx: both must come out of the copy as they do of the original.
+code!(
+    finds,
+    "mov rcx, rdx",
+    "mov eax, 7",
+    "repne scasb",
+    "sete al",
+    "movzx eax, al",
+    "shl rcx, 8",
+    "or rax, rcx",
+    "ret",
+);
+code!(compares, "mov rcx, rdx", "repe cmpsw", "setb al", "movzx eax, al", "ret");
+code!(fills, "mov rcx, rdx", "rep stosd", "mov rcx, rdx", "rep lodsq", "mov ecx, 0", "rep stosb", "ret");
+code!(fills_in_turns, "mov eax, 3", "2: mov rcx, rdx", "rep stosb", "dec eax", "jnz 2b", "ret");
+code!(
+    x87,
+    "fld1",
+    "fld1",
+    "fadd st(0), st(1)",
+    "fmulp",
+    "fld qword ptr [rdi]",
+    "fdivp",
+    "fsqrt",
+    "fisub dword ptr [rdi]",
+    "fabs",
+    "fstp st(0)",
+    "ret",
+);
+code!(dot_products, "dpps xmm0, xmm1, 0xff", "dppd xmm0, xmm1, 0xff", "ret");
+code!(
+    cache_control,
+    "clflush [rdi]",
+    "prefetcht0 [rdi]",
+    "prefetchnta [rdi]",
+    "prefetchw [rdi]",
+    ".byte 0x0f, 0x1c, 0x07",
+    "nop dword ptr [rdi]",
+    "ret",
+);
 code!(
     fibonacci,
     "cmp rdi, 2",
@@ -152,9 +206,62 @@ code!(
     "vzeroupper",
     "ret"
 );
+// 75 mnemonics in 76 instructions.
+#[rustfmt::skip]
+code!(
+    many_mnemonics,
+    "nop", "nop", "mov ecx, 1", "xchg ecx, edx", "add ecx, 1", "adc ecx, 1", "sub ecx, 1", "sbb ecx, 1",
+    "and ecx, 1", "or ecx, 1", "xor ecx, 1", "not ecx", "neg ecx", "inc ecx", "dec ecx", "cmp ecx, 1",
+    "test ecx, 1", "shl ecx, 1", "shr ecx, 1", "sar ecx, 1", "rol ecx, 1", "ror ecx, 1", "rcl ecx, 1",
+    "rcr ecx, 1", "imul ecx, ecx", "mul ecx", "bswap ecx", "bsf ecx, edx", "bsr ecx, edx", "bt ecx, 1",
+    "bts ecx, 1", "btr ecx, 1", "btc ecx, 1", "lea ecx, [rdx]", "movzx ecx, dl", "movsx ecx, dl",
+    "movsxd rcx, edx", "cdqe", "cwde", "cbw", "cdq", "cqo", "cwd", "clc", "stc", "cmc", "cld", "lahf", "sahf",
+    "seto cl", "setno cl", "setb cl", "setae cl", "sete cl", "setne cl", "setbe cl", "seta cl", "sets cl",
+    "setns cl", "setp cl", "setnp cl", "setl cl", "setge cl", "setle cl", "setg cl", "cmovo ecx, edx",
+    "cmovno ecx, edx", "cmovb ecx, edx", "cmovae ecx, edx", "cmove ecx, edx", "cmovne ecx, edx",
+    "cmovbe ecx, edx", "cmova ecx, edx", "cmovs ecx, edx", "xadd ecx, edx", "ret",
+);
+code!(counts_zeros, "lzcnt eax, edi", "tzcnt ecx, edi", "add eax, ecx", "ret");
+// Jumps to a place that no instruction names.
+code!(jumps_past, "lea rax, [rip - 7]", "add rax, 14", "jmp rax", "nop", "nop", "ret");
+code!(returns_past, "lea rax, [rip - 7]", "add rax, 14", "push rax", "ret", "nop", "nop", "ret");
+code!(jumps_out, "mov rax, rdi", "jmp rax");
 code!(skips_a_bad_end, "test rdi, rdi", "jz 2f", "mov eax, 3", "ret", "2: .byte 0x06");
 code!(transaction, "test rdi, rdi", "jz 2f", "ret", "2: xbegin 3f", "xend", "3: ret");
 code!(jumps_into_itself, "test rdi, rdi", "jz 2f + 1", "2: mov eax, 0xc3", "ret");
+// Tested at its head: the last test fails. It calls what lies before it, and leaves by a jump back to yet other code.
+code!(
+    loops_and_calls,
+    "jmp 4f",
+    "2: mov eax, 9",
+    "ret",
+    "3: nop",
+    "ret",
+    "4: call 3b",
+    "5: sub rdi, 1",
+    "jb 6f",
+    "call 3b",
+    "jmp 5b",
+    "6: jmp 2b",
+);
+// A dispatch in a loop: to its cases through a register, back from them by jumps.
+code!(
+    dispatches,
+    "lea r8, [rip + 3f]",
+    "lea r9, [rip + 4f]",
+    "xor eax, eax",
+    "2: dec rdi",
+    "js 5f",
+    "test edi, 1",
+    "mov rdx, r8",
+    "cmovz rdx, r9",
+    "jmp rdx",
+    "3: inc eax",
+    "jmp 2b",
+    "4: add eax, 3",
+    "jmp 2b",
+    "5: ret",
+);
 code!(endless, "2: inc rax", "jmp 2b");
 code!(endless_returns, "lea rax, [rip + test_count_endless_returns]", "push rax", "ret");
 
@@ -176,6 +283,22 @@ fn a_loop_of_n_turns_takes_three_n_and_two_instructions() {
         assert_eq!((counts.loops.len(), counts.loops[0].offset, counts.loops[0].count), (1, 3, n));
         assert_eq!(counts.classes.general, counts.instructions);
     }
+}
+
+#[test]
+fn what_is_called_or_jumped_to_at_last_is_no_loop() {
+    for n in [0, 1, 1000] {
+        let run = count(&loops_and_calls(), n);
+        let loops: Vec<_> = run.counts.loops.iter().map(|turns| (turns.offset, turns.count)).collect();
+        assert_eq!((loops, run.counts.calls), (vec![(15, n + 1)], n + 1));
+    }
+}
+
+#[test]
+fn a_loop_is_found_through_an_indirect_jump() {
+    let run = count(&dispatches(), 10);
+    assert_eq!(run.returned, 5 + 5 * 3);
+    assert_eq!(run.counts.loops, [LoopTurns { offset: 16, count: 11 }]);
 }
 
 #[test]
@@ -202,13 +325,82 @@ fn the_red_zone_survives_counting() {
 }
 
 #[test]
-fn a_repeated_string_instruction_is_one_instruction() {
-    let (from, mut to) = ([7u8; 100], [0u8; 100]);
-    let arguments = [Argument::Pointer(0), Argument::Pointer(1), Argument::Integer(100)];
-    let run = copies().count(&arguments, &[to.as_mut_ptr() as u64, from.as_ptr() as u64]);
-    assert_eq!((run.counts.instructions, run.counts.loads, run.counts.stores), (4, 2, 1));
-    assert_eq!((run.counts.load_bytes, run.counts.store_bytes), (9, 1));
-    assert_eq!(to, from);
+fn a_repeated_string_instruction_is_one_instruction_that_moves_all_its_elements() {
+    for n in [0, 1, 100] {
+        let (from, mut to) = ([7u8; 100], [0u8; 100]);
+        let arguments = [Argument::Pointer(0), Argument::Pointer(1), Argument::Integer(n)];
+        let run = copies().count(&arguments, &[to.as_mut_ptr() as u64, from.as_ptr() as u64]);
+        assert_eq!((run.counts.instructions, run.counts.loads, run.counts.stores), (4, 2, 1));
+        let moved = (run.counts.load_bytes, run.counts.store_bytes, run.counts.string_elements);
+        assert_eq!(moved, (n + 8, n, n), "ret reads its address");
+        assert_eq!((run.returned, to.iter().filter(|byte| **byte == 7).count()), (5, n as usize));
+    }
+}
+
+#[test]
+fn elements_are_counted_whichever_way_they_lie_and_however_they_are_addressed() {
+    // Addresses of 32 bits: from what lies low, to itself.
+    let program = copies_back();
+    let low = program.low_words(10);
+    let arguments = [Argument::Pointer(0), Argument::Pointer(0), Argument::Integer(10)];
+    let run = program.count(&arguments, &[low]);
+    assert_eq!((run.counts.load_bytes, run.counts.store_bytes, run.counts.string_elements), (88, 80, 10));
+    assert_eq!(run.returned, program.step(&arguments, &[low]).1, "the copy leaves in rcx what the CPU does");
+    let mut words = [1u64; 16];
+    let arguments = [Argument::Pointer(0), Argument::Pointer(1), Argument::Integer(4)];
+    let words = words.as_mut_ptr() as u64;
+    let counts = fills().count(&arguments, &[words, words + 64]).counts;
+    assert_eq!((counts.load_bytes, counts.store_bytes, counts.string_elements), (4 * 8 + 8, 4 * 4, 8));
+    let counts = fills_in_turns().count(&arguments, &[words, words]).counts;
+    assert_eq!((counts.store_bytes, counts.string_elements, counts.instructions), (12, 12, 14));
+}
+
+#[test]
+fn a_comparison_that_ends_early_counts_what_it_read() {
+    let text = *b"webrun\x07ner";
+    let arguments = |n| [Argument::Pointer(0), Argument::Pointer(1), Argument::Integer(n)];
+    let buffers = [text.as_ptr() as u64; 2];
+    for (n, read) in [(10, 7), (6, 6), (0, 0)] {
+        let run = finds().count(&arguments(n), &buffers);
+        assert_eq!((run.counts.load_bytes, run.counts.string_elements), (read + 8, read), "{n}");
+        assert_eq!(run.returned, finds().step(&arguments(n), &buffers).1, "flags and rcx, {n}");
+    }
+    let (left, right) = ([1u16, 2, 3, 4, 5], [1u16, 2, 3, 9, 5]);
+    let buffers = [left.as_ptr() as u64, right.as_ptr() as u64];
+    let run = compares().count(&arguments(5), &buffers);
+    assert_eq!((run.counts.load_bytes, run.counts.string_elements), (4 * 4 + 8, 4));
+    assert_eq!(run.returned, compares().step(&arguments(5), &buffers).1);
+}
+
+#[test]
+fn arithmetic_on_the_x87_registers_is_floating_point() {
+    let numbers = [4.0f64];
+    let counts = x87().count(&[Argument::Pointer(0)], &[numbers.as_ptr() as u64]).counts;
+    assert_eq!((counts.x87_flops, counts.single_flops, counts.double_flops), (5, [0; 4], [0; 4]));
+    if std::arch::is_x86_feature_detected!("sse4.1") {
+        let counts = count(&dot_products(), 0).counts;
+        assert_eq!((counts.single_flops, counts.double_flops), ([0, 8, 0, 0], [0, 4, 0, 0]));
+    }
+}
+
+#[test]
+fn what_only_tells_the_caches_something_reads_nothing() {
+    let line = [0u8; 64];
+    let counts = cache_control().count(&[Argument::Pointer(0)], &[line.as_ptr() as u64]).counts;
+    assert_eq!((counts.loads, counts.load_bytes, counts.stores), (1, 8, 0), "ret reads its address");
+}
+
+#[test]
+fn lists_that_are_cut_say_what_they_leave_out() {
+    // Loops of one turn, one after the other: `dec al; jnz` to itself, with al 1.
+    let turns = [0xb0, 0x01, 0xfe, 0xc8, 0x75, 0xfc];
+    let counts = count(&Program::of_code(&[turns.repeat(20), vec![0xc3]].concat()), 0).counts;
+    assert_eq!((counts.loops.len(), counts.unlisted.loops), (16, 4));
+    assert_eq!((counts.unlisted.mnemonics, counts.unlisted.instructions), (0, 0));
+    let counts = count(&many_mnemonics(), 0).counts;
+    let listed: u64 = counts.mix.iter().map(|entry| entry.count).sum();
+    assert_eq!((counts.mix.len(), listed, counts.instructions), (64, 65, 76));
+    assert_eq!((counts.unlisted.mnemonics, counts.unlisted.instructions), (11, 11));
 }
 
 #[test]
@@ -281,6 +473,27 @@ fn a_gather_is_one_load_of_all_its_lanes() {
     let numbers = [1.0f32; 8];
     let counts = gathers().count(&[Argument::Pointer(0)], &[numbers.as_ptr() as u64]).counts;
     assert_eq!((counts.loads, counts.load_bytes), (2, 32 + 8));
+}
+
+#[test]
+fn zeros_that_older_cpus_count_otherwise_are_among_what_is_needed() {
+    let names = |features: Features| -> Vec<_> {
+        features.names().iter().map(|name| name.as_str().to_owned()).collect()
+    };
+    let facts = counts_zeros().analysis.facts;
+    assert_eq!(names(facts.needs), ["bmi1", "abm"]);
+    // Compilers write `rep bsf` for any CPU, where both mean the same.
+    assert_eq!(names(facts.requires), ["abm"]);
+}
+
+#[test]
+fn a_branch_to_nowhere_known_is_told_by_offsets_in_the_text() {
+    for (program, value, offset, target) in
+        [(jumps_past(), 0, 11, Some(14)), (returns_past(), 0, 12, Some(14)), (jumps_out(), 0x1234, 3, None)]
+    {
+        let stopped = program.count_within(100, &integer(value), &[]).unwrap().ending;
+        assert_eq!(stopped, Ending::Stopped(NotCountable::UnknownTarget { offset, target }));
+    }
 }
 
 #[test]

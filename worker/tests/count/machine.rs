@@ -102,6 +102,12 @@ impl Program {
         Self { low, text, analysis: analyse(text, &data) }
     }
 
+    /// Address of so many words of memory, all zero, that 32 bits can name. They lie where the room for copies begins, of which
+    /// those of a few instructions take the end.
+    pub fn low_words(&self, words: usize) -> u64 {
+        self.low.slice(0, words * 8).as_ptr() as u64
+    }
+
     /// Calls the copy, which may take `budget` loop turns.
     pub fn count_within(
         &self,

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn places_are_listed_with_how_far_they_lie_apart() {
-        let place = |offset, cycles, counts| Placement { offset, cycles, rounds: 10, counts };
+        let place = |offset, cycles, counts| Placement { offset, cycles: Some(cycles), rounds: 10, counts };
         let sample = Sample::new().with(|measurement| {
             measurement.cycles.placements = vec![place(0, 100.0, true), place(16, 102.5, false)];
             measurement.cycles.preempted = Some(3);
@@ -87,6 +87,13 @@ mod tests {
             json!({ "offset": 16, "cycles": 102.5, "rounds": 10, "counts": false })
         );
         assert_eq!((&method["placement_spread"], &method["preempted_rounds"]), (&json!(2.5), &json!(3)));
+        let unreached = Placement { offset: 16, cycles: None, rounds: 0, counts: false };
+        let sample = Sample::new().with(|measurement| {
+            measurement.cycles.placements = vec![place(0, 100.0, true), unreached];
+        });
+        let method = &parsed(&sample)["method"];
+        let null = json!({ "offset": 16, "cycles": null, "rounds": 0, "counts": false });
+        assert_eq!((&method["placements"][1], &method["placement_spread"]), (&null, &Value::Null));
         assert_eq!(parsed(&Sample::new())["method"]["placement_spread"], Value::Null);
     }
 }

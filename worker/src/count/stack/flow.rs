@@ -4,8 +4,8 @@
 use iced_x86::InstructionInfoFactory;
 use webrunner_protocol::stack::{StackObstacle, Unbounded};
 
+use super::super::graph::{After, Graph};
 use super::super::step::{Kind, Step};
-use super::graph::{After, Graph};
 use super::state::State;
 use super::{Call, Function};
 

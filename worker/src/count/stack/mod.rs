@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 mod flow;
-mod graph;
 mod state;
 
 use std::ops::Range;
@@ -16,7 +15,7 @@ use std::ops::Range;
 use webrunner_protocol::stack::{StackObstacle, StackUse, Unbounded};
 
 use self::flow::Flow;
-use self::graph::Graph;
+use super::graph::Graph;
 use super::walk::{Analysis, Text};
 
 /// A call that a function makes.

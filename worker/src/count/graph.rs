@@ -1,8 +1,8 @@
 //! Blocks as a graph: which instructions each holds, and where it leads.
 #![forbid(unsafe_code)]
 
-use super::super::step::{Kind, Step, kind};
-use super::super::walk::{Analysis, Block, End, Text};
+use super::step::{Kind, Step, kind};
+use super::walk::{Analysis, Block, End, Text};
 
 /// The blocks of an analysis.
 pub(super) struct Graph<'a> {
