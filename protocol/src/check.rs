@@ -292,8 +292,6 @@ fn fresh(buffer: &Buffer, index: usize, seeds: Seeds) -> Buffer {
 
 #[cfg(test)]
 mod tests {
-    use std::iter;
-
     use super::*;
     use crate::plan::ReturnType;
 
@@ -386,7 +384,7 @@ mod tests {
     fn what_fits_a_frame_is_shown_whole() {
         let plan = plan(1000);
         for stage in [Stage::Measured, Stage::Fresh] {
-            assert!(shown(&plan, stage, &plan.buffers[0], 0, 1).eq(iter::once(0..1000)));
+            assert!(shown(&plan, stage, &plan.buffers[0], 0, 1).eq(std::iter::once(0..1000)));
             assert_eq!(outputs_bytes(&plan, stage), 24 + 4004);
         }
     }
@@ -400,13 +398,14 @@ mod tests {
             let some = parts(Stage::Fresh, 1);
             assert_eq!((some.len() as u64, some[0].start, some[4095].end), (BLOCKS, 0, elements));
             assert!(some.iter().all(|part| part.end - part.start == 16));
+            assert!(some.is_sorted_by(|one, next| one.end <= next.start));
             let longest = some.windows(2).map(|pair| pair[1].start - pair[0].end).max();
             assert!(longest.is_some_and(|gap| gap < 2 * elements.div_ceil(BLOCKS)), "{longest:?}");
             assert_ne!(some, parts(Stage::Fresh, 2));
             assert_ne!(some, parts(Stage::Altered { round: 0 }, 1));
             assert!(parts(Stage::Measured, 1).is_empty());
             assert!(
-                shown(&plan, Stage::Fresh, &plan.buffers[1], 1, 1).eq(iter::once(0..1)),
+                shown(&plan, Stage::Fresh, &plan.buffers[1], 1, 1).eq(std::iter::once(0..1)),
                 "a small one is shown whole"
             );
             assert_eq!(outputs_bytes(&plan, Stage::Fresh), 24 + 4096 * 64 + 4);

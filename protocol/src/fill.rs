@@ -10,7 +10,7 @@ pub fn fill(buffer: &Buffer, seed: u64, index: usize, bytes: &mut [u8]) {
     fill_where(buffer, stream_of(seed, index), bytes, |_| true);
 }
 
-/// Fills about one element in `one_in`, chosen by the seed, at least one if there is any; the rest stays.
+/// Fills about one element in `one_in`, a power of two, chosen by the seed, at least one if there is any; the rest stays.
 pub fn fill_some(buffer: &Buffer, seed: u64, index: usize, bytes: &mut [u8], one_in: u64) {
     let choice = Choice::of(buffer, seed, index, one_in);
     fill_where(buffer, stream_of(seed, index), bytes, |at| choice.takes(at));
@@ -51,7 +51,7 @@ impl Contents {
 pub struct Choice {
     stream: u64,
     surely: Option<u64>,
-    one_in: u64,
+    mask: u64,
 }
 
 impl Choice {
@@ -60,14 +60,14 @@ impl Choice {
     pub fn of(buffer: &Buffer, seed: u64, index: usize, one_in: u64) -> Self {
         let stream = mix(!stream_of(seed, index));
         let surely = random(stream, u64::MAX).checked_rem(buffer.elements);
-        Self { stream, surely, one_in: one_in.max(1) }
+        Self { stream, surely, mask: one_in.max(1).next_power_of_two() - 1 }
     }
 
     /// Whether element `at` is one of them.
     #[must_use]
     #[inline]
     pub fn takes(&self, at: u64) -> bool {
-        random(self.stream, at).is_multiple_of(self.one_in) || Some(at) == self.surely
+        random(self.stream, at) & self.mask == 0 || Some(at) == self.surely
     }
 }
 
