@@ -60,7 +60,7 @@ impl Edges {
             }
             match kind {
                 Kind::Jump(to) | Kind::Conditional(to) | Kind::Short(to) => {
-                    targets.extend(graph.block_of(to))
+                    targets.extend(graph.block_of(to));
                 }
                 Kind::IndirectJump => targets.push(blocks),
                 Kind::Plain | Kind::Call(_) | Kind::IndirectCall => {}
