@@ -30,7 +30,7 @@ pub struct Catalogue {
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// The directory cannot be read.
-    #[error("cannot read kernel directory {}", path.display())]
+    #[error("cannot read kernel directory {}; name another with --kernels", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -112,7 +112,7 @@ pub enum LookupError {
 
 fn offer(near: &[String]) -> String {
     if near.is_empty() {
-        "GET /kernels lists those there are".to_owned()
+        "`webrunner kernels` and GET /kernels list those there are".to_owned()
     } else {
         format!("did you mean {}?", near.join(" or "))
     }

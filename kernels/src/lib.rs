@@ -53,7 +53,7 @@ pub use catalogue::{Catalogue, CatalogueError, LookupError};
 pub use expression::ExpressionError;
 pub use kernel::{Check, Kernel};
 pub use parameter::Parameter;
-pub use reference::{Function, Observation, Place, Reference, Verdict};
+pub use reference::{Before, Block, Function, Observation, Place, Reference, Shown, Verdict};
 pub use refusal::{ComputedError, ParameterError};
 pub use specification::SpecificationError;
 pub use text::{near, shown};

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use webrunner_kernels::{Binding, Catalogue, Observation, Place, Verdict};
+use webrunner_kernels::{Before, Binding, Block, Catalogue, Observation, Place, Shown, Verdict};
 use webrunner_protocol::plan::{ElementType, Fill};
 use webrunner_protocol::reply::Returned;
 
@@ -64,9 +64,10 @@ impl Trial {
         let vector =
             if single { u64::from((self.returned as f32).to_bits()) } else { self.returned.to_bits() };
         let seen = Observation {
-            before: &before.iter().map(Vec::as_slice).collect::<Vec<_>>(),
-            after: &after.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+            before: &before.iter().map(|bytes| Before::Bytes(bytes)).collect::<Vec<_>>(),
+            after: &after.iter().map(|bytes| Shown::Whole(bytes)).collect::<Vec<_>>(),
             returned: Returned { integer: 0, vector },
+            sample: 1,
         };
         judge(&self.binding, &seen)
     }
@@ -161,9 +162,31 @@ fn gemm_is_checked_in_either_storage_order() {
 }
 
 #[test]
-fn a_tile_whose_elements_overlap_is_left_unchecked() {
-    let Verdict::Unchecked { reason } = trial("sgemm", &[]).verdict() else { panic!("it was checked") };
-    assert!(reason.starts_with("elements of c overlap with rs_c = 1 and cs_c = 1"), "{reason}");
+fn where_elements_overlap_the_last_one_stored_is_right_whichever_that_is() {
+    let product = |trial: &Trial, i: usize, j: usize| -> f64 {
+        (0..1024).map(|p| trial.before[1][p * 8 + i] * trial.before[2][p * 2 + j]).sum()
+    };
+    let by_rows: Vec<_> = (0..8).flat_map(|i| (0..2).map(move |j| (i, j))).collect();
+    let by_columns: Vec<_> = (0..2).flat_map(|j| (0..8).map(move |i| (i, j))).collect();
+    for order in [by_rows, by_columns] {
+        let mut trial = trial("sgemm", &[]);
+        for (i, j) in order {
+            trial.after[4][i + j] = product(&trial, i, j);
+        }
+        assert_eq!(trial.verdict(), Verdict::Verified);
+        for index in [0, 3, 8, 9] {
+            let right = trial.after[4][index];
+            trial.after[4][index] += 0.1;
+            assert_eq!(wrong_place(&trial.verdict()), Some(Place::Element { buffer: 4, index }));
+            trial.after[4][index] = right;
+        }
+        trial.after[4][3] = product(&trial, 3, 1);
+        let place = Place::Element { buffer: 4, index: 3 };
+        assert_eq!(wrong_place(&trial.verdict()), Some(place), "an element that lies elsewhere");
+    }
+    let left_out = |given| trial("sgemm", given).binding.left_out();
+    assert!(left_out(&[]).is_some_and(|words| words.contains("the 16 elements of c share 9 places")));
+    assert_eq!(left_out(&[("cs_c", "8")]), None);
 }
 
 type Function = fn(f64) -> f64;
@@ -208,7 +231,8 @@ fn arrays_that_are_not_those_of_the_plan_are_left_unchecked() {
 fn a_kernel_without_a_reference_is_left_unchecked() {
     let catalogue = Catalogue::builtin().unwrap();
     let binding = catalogue.get("playground").unwrap().bind([]).unwrap();
-    let seen = Observation { before: &[], after: &[], returned: Returned { integer: 0, vector: 0 } };
+    let seen =
+        Observation { before: &[], after: &[], returned: Returned { integer: 0, vector: 0 }, sample: 1 };
     assert_eq!(
         binding.verify(&seen),
         Verdict::Unchecked { reason: "the kernel has no reference".to_owned() }
@@ -235,13 +259,48 @@ fn a_call_of_no_elements_is_left_unchecked() {
 }
 
 #[test]
-fn a_tile_of_too_many_products_is_left_unchecked() {
-    let given = [("mr", "64"), ("nr", "64"), ("k", "16385"), ("rs_c", "1"), ("cs_c", "64")];
-    let verdict = trial("sgemm", &given).verdict();
-    assert!(
-        matches!(&verdict, Verdict::Unchecked { reason } if reason.contains("64 by 64 by 16385")),
-        "{verdict:?}"
-    );
+fn of_a_tile_of_too_many_products_a_sample_is_checked() {
+    let given = [("mr", "64"), ("nr", "64"), ("k", "65536"), ("rs_c", "1"), ("cs_c", "64")];
+    let trial = trial("sgemm", &given);
+    assert!(matches!(wrong_place(&trial.verdict()), Some(Place::Element { buffer: 4, .. })));
+    assert!(trial.binding.left_out().is_some_and(|words| words.contains("of the 268435456 products")));
+}
+
+#[test]
+fn a_long_sum_added_up_one_by_one_in_single_precision_is_right_and_one_without_a_part_is_not() {
+    for (n, part) in [(1_000_000, 500), (4_000_000, 50), (16_000_000, 8)] {
+        let mut trial = trial("sasum", &[("n", &n.to_string())]);
+        // Squares are as uneven as products are.
+        trial.before[0].iter_mut().for_each(|x| *x = f64::from((*x * *x) as f32));
+        trial.after = trial.before.clone();
+        let sum = |n: usize| trial.before[0][..n].iter().fold(0.0_f32, |sum, x| sum + *x as f32);
+        let (all, most) = (sum(n), sum(n - n / part));
+        trial.returned = all.into();
+        assert_eq!(trial.verdict(), Verdict::Verified, "{n}");
+        trial.returned = f64::from(most);
+        assert_eq!(wrong_place(&trial.verdict()), Some(Place::Returned), "{n}");
+    }
+}
+
+#[test]
+fn of_an_array_that_is_not_shown_whole_the_blocks_are_checked() {
+    let mut trial = trial("dcopy", &[]);
+    trial.after[1] = trial.before[0].clone();
+    let bytes = |numbers: &[f64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>();
+    let before: Vec<_> = trial.before.iter().map(|numbers| bytes(numbers)).collect();
+    let before: Vec<_> = before.iter().map(|bytes| Before::Bytes(bytes)).collect();
+    let judged = |first: usize, end: usize, bytes: &[u8]| {
+        let part = &bytes[8 * first..(8 * end).min(bytes.len())];
+        let after = [Shown::Blocks(vec![]), Shown::Blocks(vec![Block { first, bytes: part }])];
+        let returned = Returned { integer: 0, vector: 0 };
+        trial.binding.verify(&Observation { before: &before, after: &after, returned, sample: 1 })
+    };
+    let mut after = bytes(&trial.after[1]);
+    after[8 * 100] ^= 1;
+    assert_eq!(judged(0, 100, &after), Verdict::Verified);
+    assert_eq!(wrong_place(&judged(96, 104, &after)), Some(Place::Element { buffer: 1, index: 100 }));
+    after.extend([0; 8]);
+    assert!(matches!(judged(1000, 1025, &after), Verdict::Unchecked { .. }), "past the end");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a buffer holds before the first call, computed the same way by the worker that calls and the supervisor that checks.
 //!
 //! Numbers come from a counter-based generator (SplitMix64's output function over seed and position), so any element
-//! can be computed alone.
+//! can be computed alone: [`Contents`] does so where a buffer is too large to be held.
 
 use crate::plan::{Buffer, ElementType, Fill};
 
@@ -12,11 +12,69 @@ pub fn fill(buffer: &Buffer, seed: u64, index: usize, bytes: &mut [u8]) {
 
 /// Fills about one element in `one_in`, chosen by the seed, at least one if there is any; the rest stays.
 pub fn fill_some(buffer: &Buffer, seed: u64, index: usize, bytes: &mut [u8], one_in: u64) {
-    let stream = stream_of(seed, index);
-    let choice = mix(!stream);
-    let surely = random(choice, u64::MAX).checked_rem(buffer.elements);
-    let one_in = one_in.max(1);
-    fill_where(buffer, stream, bytes, |at| random(choice, at).is_multiple_of(one_in) || Some(at) == surely);
+    let choice = Choice::of(buffer, seed, index, one_in);
+    fill_where(buffer, stream_of(seed, index), bytes, |at| choice.takes(at));
+}
+
+/// What [`fill`] puts in a buffer, an element at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents {
+    fill: Fill,
+    element: ElementType,
+    stream: u64,
+}
+
+impl Contents {
+    /// Those of a buffer.
+    #[must_use]
+    pub fn of(buffer: &Buffer, seed: u64, index: usize) -> Self {
+        Self { fill: buffer.fill, element: buffer.element, stream: stream_of(seed, index) }
+    }
+
+    /// Element `at`, little endian, in the first of these bytes; those past its width mean nothing.
+    #[must_use]
+    #[inline]
+    pub fn element(&self, at: u64) -> [u8; 8] {
+        match self.element {
+            ElementType::Float => {
+                let value = real(self.fill, self.stream, at, 24).unwrap_or(0.0) as f32;
+                u64::from(value.to_bits()).to_le_bytes()
+            }
+            ElementType::Double => real(self.fill, self.stream, at, 53).unwrap_or(0.0).to_le_bytes(),
+            _ => (integer(self.fill, self.stream, at).unwrap_or(0) as u64).to_le_bytes(),
+        }
+    }
+}
+
+/// The elements that [`fill_some`] fills.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice {
+    stream: u64,
+    surely: Option<u64>,
+    one_in: u64,
+}
+
+impl Choice {
+    /// Those of a buffer.
+    #[must_use]
+    pub fn of(buffer: &Buffer, seed: u64, index: usize, one_in: u64) -> Self {
+        let stream = mix(!stream_of(seed, index));
+        let surely = random(stream, u64::MAX).checked_rem(buffer.elements);
+        Self { stream, surely, one_in: one_in.max(1) }
+    }
+
+    /// Whether element `at` is one of them.
+    #[must_use]
+    #[inline]
+    pub fn takes(&self, at: u64) -> bool {
+        random(self.stream, at).is_multiple_of(self.one_in) || Some(at) == self.surely
+    }
+}
+
+/// A number below `bound`, or 0, that follows from the seed.
+#[must_use]
+pub fn draw(seed: u64, index: usize, at: u64, bound: u64) -> u64 {
+    random(stream_of(!seed.rotate_left(32), index), at).checked_rem(bound).unwrap_or(0)
 }
 
 fn stream_of(seed: u64, index: usize) -> u64 {
@@ -69,6 +127,7 @@ fn each<const N: usize>(
 }
 
 /// Element `at` as an integer, to be cut to the element's width; `None` is zero. A constant out of range saturates.
+#[inline]
 fn integer(fill: Fill, stream: u64, at: u64) -> Option<i128> {
     match fill {
         Fill::Zero => None,
@@ -82,6 +141,7 @@ fn integer(fill: Fill, stream: u64, at: u64) -> Option<i128> {
 /// Element `at` as a number of `digits` random bits; `None` is zero.
 ///
 /// Uniform numbers keep their distance from the subnormal range: the least magnitude but 0 is 2^-23 (float) or 2^-52.
+#[inline]
 fn real(fill: Fill, stream: u64, at: u64, digits: u32) -> Option<f64> {
     let unit = |scale: f64| (random(stream, at) >> (64 - digits)) as f64 * scale;
     match fill {
@@ -94,11 +154,13 @@ fn real(fill: Fill, stream: u64, at: u64, digits: u32) -> Option<f64> {
     }
 }
 
+#[inline]
 fn random(stream: u64, at: u64) -> u64 {
     mix(stream.wrapping_add(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
 /// SplitMix64's output function (Steele, Lea and Flood 2014).
+#[inline]
 fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -141,6 +203,29 @@ mod tests {
         assert_eq!(floats(&filled(ElementType::Float, Fill::Index, 0, 3)), [0.0, 1.0, 2.0]);
         assert_eq!(filled(ElementType::Int16, Fill::Constant(-2.0), 0, 2), [0xfe, 0xff, 0xfe, 0xff]);
         assert_eq!(filled(ElementType::Uint8, Fill::Zero, 0, 2), [0, 0]);
+    }
+
+    #[test]
+    fn each_element_can_be_computed_alone() {
+        use ElementType::{Double, Float, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64};
+        let fills = [
+            Fill::Uniform,
+            Fill::Range { low: -3.0, high: 90.0 },
+            Fill::Index,
+            Fill::Constant(-2.0),
+            Fill::Zero,
+        ];
+        for element in [Double, Float, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64] {
+            for how in fills {
+                let buffer =
+                    Buffer { elements: 100, element, offset: 0, fill: how, direction: Direction::In };
+                let contents = Contents::of(&buffer, 7, 0);
+                let width = element.bytes() as usize;
+                for (at, expected) in (0..).zip(filled(element, how, 7, 100).chunks(width)) {
+                    assert_eq!(&contents.element(at)[..width], expected, "{element:?}, {how:?}, {at}");
+                }
+            }
+        }
     }
 
     #[test]

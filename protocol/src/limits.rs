@@ -78,5 +78,5 @@ pub const MAX_LOOPS: usize = 16;
 /// Most instruction set extensions that code is said to need. There are fewer that a worker knows by name.
 pub const MAX_FEATURES: usize = 128;
 
-/// Most bytes of outputs that are checked at a time; a call with larger buffers is not checked.
+/// Most bytes of outputs that are sent at a time; of larger buffers a sample is.
 pub const MAX_OUTPUTS_BYTES: usize = 16 << 20;

@@ -2,18 +2,22 @@
 //!
 //! Outputs come from the process that ran the function and may be anything; only their length is fixed, by the call plan,
 //! before a byte of them is read. What the calls began with is computed here from seeds, never taken from the worker.
-//! References run on another thread than the service. A call with outputs beyond
-//! [`MAX_OUTPUTS_BYTES`], or one that a reference would take too long for, is left unchecked with the reason. A job that runs
-//! holds no more than that at a time, and a few checks at work as much again.
+//! References run on another thread than the service, a few at a time. Of buffers beyond
+//! [`MAX_OUTPUTS_BYTES`](webrunner_protocol::limits::MAX_OUTPUTS_BYTES) a sample comes back, in places that were drawn after the
+//! figures were in, and what they held before is computed an element at a time; so a job that runs holds no more than that
+//! limit, and a check at work as much again.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task;
-use webrunner_kernels::{Binding, Observation, Place, Verdict};
-use webrunner_protocol::check::{CallRecord, Checking, Seeds, Stage, outputs_bytes, prepare};
-use webrunner_protocol::limits::MAX_OUTPUTS_BYTES;
+use webrunner_kernels::{Before, Binding, Block, Observation, Place, Shown, Verdict};
+use webrunner_protocol::check::{
+    BLOCK_BYTES, BLOCKS, CallRecord, Checking, Prepared, Seeds, Stage, is_sampled, outputs_bytes, shown,
+};
+use webrunner_protocol::plan::{Buffer, ReturnType};
 
 use crate::fault::CallNames;
 
@@ -21,7 +25,6 @@ use crate::fault::CallNames;
 #[derive(Debug)]
 pub struct Examination {
     binding: Binding,
-    outputs_bytes: usize,
     measured_seed: u64,
 }
 
@@ -82,15 +85,7 @@ impl Examination {
         if binding.check.is_none() {
             return Err("the kernel has no reference".to_owned());
         }
-        let bytes = outputs_bytes(&binding.plan).unwrap_or(u64::MAX);
-        match usize::try_from(bytes) {
-            Ok(outputs_bytes) if outputs_bytes <= MAX_OUTPUTS_BYTES => {
-                Ok(Self { binding, outputs_bytes, measured_seed })
-            }
-            _ => Err(format!(
-                "the outputs take {bytes} bytes, and at most {MAX_OUTPUTS_BYTES} are checked; try a smaller problem"
-            )),
-        }
+        Ok(Self { binding, measured_seed })
     }
 
     /// What the worker is told.
@@ -99,10 +94,19 @@ impl Examination {
         Checking { kept: self.binding.kept() }
     }
 
-    /// Bytes of each stage's outputs.
+    /// Bytes of a stage's outputs.
     #[must_use]
-    pub fn outputs_bytes(&self) -> usize {
-        self.outputs_bytes
+    pub fn outputs_bytes(&self, stage: Stage) -> usize {
+        usize::try_from(outputs_bytes(&self.binding.plan, stage)).unwrap_or(usize::MAX)
+    }
+
+    /// What a right result says nothing about, in words; none if everything is looked at.
+    #[must_use]
+    pub fn left_out(&self) -> Option<String> {
+        let sampled = is_sampled(&self.binding.plan).then(|| {
+            format!("of each larger array {BLOCKS} places of {BLOCK_BYTES} bytes were looked at, drawn after the figures were in")
+        });
+        sampled.into_iter().chain(self.binding.left_out()).reduce(|one, other| format!("{one}; {other}"))
     }
 
     /// Judges the outputs of a stage, on a thread for such work.
@@ -121,40 +125,51 @@ impl Examination {
         })
     }
 
-    /// Puts in `bytes` what buffer `index` held before the call of a stage, but for answers of the calls before it: those are
-    /// only where this one writes without reading.
-    fn prepare(&self, stage: Stage, index: usize, seeds: Seeds, bytes: &mut [u8]) {
-        let buffer = &self.binding.plan.buffers[index];
-        let mut step = |stage| prepare(stage, self.checking(), buffer, index, seeds, bytes);
-        match stage {
-            Stage::Measured | Stage::Fresh => step(stage),
-            Stage::Altered { round } => {
-                step(Stage::Measured);
-                // What was spoilt for one call is still there at the next, if no call writes there.
-                (0..=round).for_each(|round| step(Stage::Altered { round }));
-            }
-        }
+    /// Whether a stage is judged. To add up hundreds of megabytes of inputs takes a second: where a number is returned, that is done
+    /// for one call on altered inputs and for the one on fresh ones.
+    fn is_judged(&self, stage: Stage) -> bool {
+        let is_added_up = matches!(self.binding.plan.returns, ReturnType::Scalar(_));
+        !(is_added_up && is_sampled(&self.binding.plan))
+            || matches!(stage, Stage::Altered { round: 0 } | Stage::Fresh)
     }
 
     fn verdict(&self, stage: Stage, challenge: u64, outputs: &[u8]) -> Correctness {
-        let Some((record, mut rest)) = outputs.split_first_chunk() else {
-            return Correctness::Unchecked { reason: "no outputs came".to_owned() };
+        if !self.is_judged(stage) {
+            return Correctness::Verified;
+        }
+        let (Some((record, mut rest)), true) =
+            (outputs.split_first_chunk(), outputs.len() == self.outputs_bytes(stage))
+        else {
+            return Correctness::Unchecked {
+                reason: "the outputs are not as long as they should be".to_owned(),
+            };
         };
         let record = CallRecord::parse(record);
         let seeds = Seeds { measured: self.measured_seed, challenge };
-        let mut before = Vec::with_capacity(self.binding.plan.buffers.len());
-        let mut after = Vec::with_capacity(self.binding.plan.buffers.len());
-        for (index, buffer) in self.binding.plan.buffers.iter().enumerate() {
-            let bytes = usize::try_from(buffer.bytes().unwrap_or(0)).unwrap_or(0).min(rest.len());
-            let (elements, others) = rest.split_at(bytes);
-            rest = others;
-            let mut old = vec![0; bytes];
-            self.prepare(stage, index, seeds, &mut old);
-            before.push(old);
-            after.push(elements);
-        }
-        let before: Vec<&[u8]> = before.iter().map(Vec::as_slice).collect();
-        let seen = Observation { before: &before, after: &after, returned: record.returned };
+        let (plan, checking) = (&self.binding.plan, self.checking());
+        let buffers = || plan.buffers.iter().enumerate();
+        let prepared: Vec<Prepared> =
+            buffers().map(|(index, buffer)| Prepared::of(stage, checking, buffer, index, seeds)).collect();
+        let after: Vec<Shown<'_>> = buffers()
+            .map(|(index, buffer)| {
+                let parts = shown(plan, stage, buffer, index, challenge);
+                let block = |part: Range<u64>| take_block(&mut rest, buffer, &part);
+                Shown::Blocks(parts.map(block).collect())
+            })
+            .collect();
+        // What fits a frame is held, since a reference may read it many times.
+        let held: Vec<Vec<u8>> = if is_sampled(plan) {
+            Vec::new()
+        } else {
+            plan.buffers.iter().zip(&prepared).map(|(buffer, prepared)| bytes_of(buffer, prepared)).collect()
+        };
+        let before: Vec<Before<'_>> = if is_sampled(plan) {
+            prepared.iter().map(Before::Prepared).collect()
+        } else {
+            held.iter().map(|bytes| Before::Bytes(bytes)).collect()
+        };
+        let seen =
+            Observation { before: &before, after: &after, returned: record.returned, sample: challenge };
         let verdict = match stage {
             Stage::Measured => self.binding.verify_repeated(&seen),
             Stage::Altered { .. } | Stage::Fresh => self.binding.verify(&seen),
@@ -169,6 +184,22 @@ impl Examination {
     }
 }
 
+/// The elements of a buffer, all of them.
+fn bytes_of(buffer: &Buffer, prepared: &Prepared) -> Vec<u8> {
+    let width = usize::try_from(buffer.element.bytes()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(usize::try_from(buffer.elements).unwrap_or(0).saturating_mul(width));
+    (0..buffer.elements).for_each(|at| bytes.extend(prepared.element(at).iter().take(width)));
+    bytes
+}
+
+/// Takes the next elements off what came, whose length was checked.
+fn take_block<'a>(rest: &mut &'a [u8], buffer: &Buffer, part: &Range<u64>) -> Block<'a> {
+    let bytes = usize::try_from((part.end - part.start) * buffer.element.bytes()).unwrap_or(usize::MAX);
+    let (bytes, others) = rest.split_at(bytes.min(rest.len()));
+    *rest = others;
+    Block { first: usize::try_from(part.start).unwrap_or(usize::MAX), bytes }
+}
+
 impl Correctness {
     /// The word answers use.
     #[must_use]
@@ -178,6 +209,12 @@ impl Correctness {
             Self::Wrong { .. } | Self::NoOutputs { .. } => "wrong_output",
             Self::Unchecked { .. } => "unchecked",
         }
+    }
+
+    /// Whether an output is known to be wrong.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong { .. } | Self::NoOutputs { .. })
     }
 
     /// What is wrong, as a sentence; none if nothing is known to be.

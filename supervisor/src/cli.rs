@@ -68,9 +68,9 @@ pub struct GenerateArgs {
 /// Flags of `webrunner self-check`.
 #[derive(Debug, Args)]
 pub struct SelfCheckArgs {
-    /// The service, or a machine behind a proxy as http://HOST:PORT/MACHINE
-    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8081")]
-    pub url: String,
+    /// The service, a machine behind a proxy as http://HOST:PORT/MACHINE, or unix:PATH [default: where the setting listen says]
+    #[arg(value_name = "URL")]
+    pub url: Option<String>,
     /// Seconds (1 or more) the whole check may take
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     pub timeout: u32,

@@ -52,7 +52,7 @@ pub enum ConfigError {
         source: CoresError,
     },
     /// The worker executable named is not there.
-    #[error("{label}: there is no file {}", path.display())]
+    #[error("{label}: there is no file {}; name that of webrunner-worker", path.display())]
     Worker {
         /// The setting, by where it was set.
         label: String,
@@ -169,7 +169,10 @@ mod tests {
         let (_, flags) =
             crate::cli::parse(["webrunner", "run", "x", "--kernel", "x", "--worker", "/no"]).unwrap();
         let settings = Settings::gather(&Flags { config: Some("/dev/null".into()), ..flags }, []).unwrap();
-        assert_eq!(worker(&settings).unwrap_err().to_string(), "--worker: there is no file /no");
+        assert_eq!(
+            worker(&settings).unwrap_err().to_string(),
+            "--worker: there is no file /no; name that of webrunner-worker"
+        );
     }
 
     use crate::settings::Flags;

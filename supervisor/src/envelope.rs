@@ -3,8 +3,7 @@
 //! Any site may call this service, as the old one allowed: it has no cookies and no sessions for a foreign page to use.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -15,25 +14,13 @@ use actix_web::{Error, HttpMessage, HttpResponse, web};
 
 use crate::connections::Connection;
 use crate::problem::Problem;
+use crate::record::{self, Begun};
 use crate::request_id::{self, RequestId};
-use crate::routes::Route;
 use crate::service::Service;
-use crate::telemetry::{Access, Job, RequestLine};
 use crate::trace_context::{self, TraceContext};
 
 /// Longest request target taken, in bytes.
 const MAX_URI_BYTES: usize = 8 << 10;
-
-/// What a handler tells the access log about a job.
-#[derive(Debug, Clone)]
-pub struct JobRecord {
-    /// The client whose token it came with.
-    pub client: Option<Arc<str>>,
-    /// Full name of the kernel.
-    pub kernel: String,
-    /// Time the job waited, and time it ran, if it ran.
-    pub times: Option<(Duration, Duration)>,
-}
 
 /// The middleware around every route.
 ///
@@ -43,12 +30,13 @@ pub async fn envelope<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let started = Instant::now();
+    let at = Instant::now();
     let _busy = request.conn_data::<Rc<Connection>>().map(Connection::begin);
     let _in_flight = request.app_data::<web::Data<Service>>().map(|service| service.metrics.http.begin());
     let id = client_id(&request).unwrap_or_else(RequestId::fresh);
     let trace = client_trace(&request);
     request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(Begun { at, trace: trace.clone() });
     let mut response = match short_cut(&request) {
         // Not `into_response`, which forgets the problem.
         Some(response) => ServiceResponse::new(request.into_parts().0, response).map_into_right_body(),
@@ -60,15 +48,9 @@ pub async fn envelope<B: MessageBody>(
         if service.is_stopping() {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
-        record(&service, &response, &Ids { id: &id, trace: trace.as_ref() }, started.elapsed());
+        record::answered(&service, &response);
     }
     Ok(response)
-}
-
-/// What a request is called by.
-struct Ids<'a> {
-    id: &'a RequestId,
-    trace: Option<&'a TraceContext>,
 }
 
 fn client_id(request: &ServiceRequest) -> Option<RequestId> {
@@ -119,35 +101,5 @@ fn add_headers(headers: &mut HeaderMap, id: &RequestId, trace: Option<&TraceCont
     }
     if let Some(Ok(trace)) = trace.map(|trace| HeaderValue::try_from(trace.header())) {
         headers.insert(trace_context::HEADER.clone(), trace);
-    }
-}
-
-fn record<B>(service: &Service, response: &ServiceResponse<B>, ids: &Ids<'_>, took: Duration) {
-    let request = response.request();
-    let (status, http) = (response.status(), &service.metrics.http);
-    let route = request.app_data::<Route>().copied().unwrap_or_default();
-    http.answered(route, request.method(), status, took);
-    let problem = response.response().error().and_then(Error::as_error::<Problem>);
-    if let Some(problem) = problem {
-        http.refused(route, problem.kind());
-    }
-    let extensions = request.extensions();
-    let job = extensions.get::<JobRecord>();
-    let line = RequestLine {
-        id: ids.id.as_str(),
-        trace: ids.trace,
-        peer: request.peer_addr(),
-        client: job.and_then(|job| job.client.as_deref()),
-        method: request.method().as_str(),
-        path: request.path(),
-        machine: request.match_info().get("machine"),
-        status: status.as_u16(),
-        outcome: problem.map_or("ok", |problem| problem.kind().slug()),
-        took,
-        job: job.map(|job| Job { kernel: &job.kernel, times: job.times }),
-    };
-    line.write();
-    if let Some(log) = &service.access_log {
-        log.write(&Access::from(&line));
     }
 }

@@ -7,27 +7,46 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+use crate::settings::Listen;
 
 /// Longest answer taken.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
-/// Where a service is: what `http://host:port/prefix` says.
+/// How the name of a Unix socket begins.
+const UNIX: &str = "unix:";
+
+/// Where a service is: what `http://host:port/prefix` or `unix:path` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// Host and port as the `Host` header has them.
-    authority: String,
-    /// Name or address, without the brackets of IPv6.
-    host: String,
-    port: u16,
+    place: Place,
     /// Path without a slash at its end; may be empty.
     pub path: String,
 }
 
+/// What to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Network {
+        /// Host and port as the `Host` header has them.
+        authority: String,
+        /// Name or address, without the brackets of IPv6.
+        host: String,
+        port: u16,
+    },
+    Unix(PathBuf),
+}
+
 /// Why a text is no URL this client can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a URL such as http://127.0.0.1:8081; https is not spoken")]
+#[error("expected a URL such as http://127.0.0.1:8081, or unix: and an absolute path; https is not spoken")]
 pub struct UrlError;
 
 /// What is asked.
@@ -53,11 +72,14 @@ pub struct Answer {
 }
 
 impl Url {
-    /// Reads `http://host[:port][/path]`.
+    /// Reads `http://host[:port][/path]`, or `unix:` and the path of a socket.
     ///
     /// # Errors
     /// If it is anything else.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
+        if let Some(path) = text.strip_prefix(UNIX).filter(|path| path.starts_with('/')) {
+            return Ok(Self::at(Place::Unix(path.into())));
+        }
         let rest = text.strip_prefix("http://").ok_or(UrlError)?;
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -76,12 +98,38 @@ impl Url {
         if host.is_empty() {
             return Err(UrlError);
         }
-        Ok(Self {
-            authority: authority.to_owned(),
-            host: host.to_owned(),
-            port,
-            path: path.trim_end_matches('/').to_owned(),
-        })
+        let place = Place::Network { authority: authority.to_owned(), host: host.to_owned(), port };
+        Ok(Self { place, path: path.trim_end_matches('/').to_owned() })
+    }
+
+    /// Where a service that listens there can be reached from this host; `None` if the system chooses its port.
+    #[must_use]
+    pub fn of(listen: &Listen) -> Option<Self> {
+        match listen {
+            Listen::Unix(path) => Some(Self::at(Place::Unix(path.clone()))),
+            Listen::Tcp(address) if address.port() == 0 => None,
+            Listen::Tcp(address) => {
+                let host = match address.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                    ip => ip,
+                };
+                let (authority, port) = (SocketAddr::new(host, address.port()).to_string(), address.port());
+                Some(Self::at(Place::Network { authority, host: host.to_string(), port }))
+            }
+        }
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, path: String::new() }
+    }
+
+    /// What the `Host` header has.
+    fn authority(&self) -> &str {
+        match &self.place {
+            Place::Network { authority, .. } => authority,
+            Place::Unix(_) => "localhost",
+        }
     }
 
     /// Sends one request and takes the answer; all within `limit`, but for the look-up of a name, which the system's
@@ -99,29 +147,73 @@ impl Url {
             "{method} {}{target} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/octet-stream\r\n\
              {authorization}Content-Length: {}\r\nConnection: close\r\n\r\n",
             self.path,
-            self.authority,
+            self.authority(),
             body.len()
         );
-        stream.set_write_timeout(Some(left(deadline)?))?;
+        stream.limit_writes(left(deadline)?)?;
         stream.write_all(&[head.as_bytes(), body].concat())?;
-        parse(&receive(&stream, deadline)?)
+        parse(&receive(stream.as_mut(), deadline)?)
     }
 
-    fn connect(&self, deadline: Instant) -> io::Result<TcpStream> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, left(deadline)?) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
+    fn connect(&self, deadline: Instant) -> io::Result<Box<dyn Stream>> {
+        match &self.place {
+            Place::Network { host, port, .. } => Ok(Box::new(connect_tcp(host, *port, deadline)?)),
+            Place::Unix(path) => Ok(Box::new(connect_unix(path, deadline)?)),
         }
-        Err(last)
+    }
+}
+
+fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, left(deadline)?) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The time limit for sending is one for connecting too, which waits while the service's backlog is full.
+fn connect_unix(path: &Path, deadline: Instant) -> io::Result<UnixStream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(left(deadline)?))?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
+}
+
+/// A connection whose reads and writes can be limited in time.
+trait Stream: Read + Write {
+    fn limit_reads(&self, limit: Duration) -> io::Result<()>;
+    fn limit_writes(&self, limit: Duration) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn limit_reads(&self, limit: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(limit))
+    }
+
+    fn limit_writes(&self, limit: Duration) -> io::Result<()> {
+        self.set_write_timeout(Some(limit))
+    }
+}
+
+impl Stream for UnixStream {
+    fn limit_reads(&self, limit: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(limit))
+    }
+
+    fn limit_writes(&self, limit: Duration) -> io::Result<()> {
+        self.set_write_timeout(Some(limit))
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        match &self.place {
+            Place::Network { authority, .. } => write!(f, "http://{authority}{}", self.path),
+            Place::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
     }
 }
 
@@ -132,10 +224,10 @@ fn left(deadline: Instant) -> io::Result<Duration> {
 }
 
 /// Reads to the end of the connection. Each read has the time that is left, so a peer that drips bytes gains none.
-fn receive(mut stream: &TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
+fn receive(stream: &mut dyn Stream, deadline: Instant) -> io::Result<Vec<u8>> {
     let (mut bytes, mut piece) = (Vec::new(), [0; 8 << 10]);
     loop {
-        stream.set_read_timeout(Some(left(deadline)?))?;
+        stream.limit_reads(left(deadline)?)?;
         match stream.read(&mut piece) {
             Ok(0) => return Ok(bytes),
             Ok(count) => bytes.extend_from_slice(&piece[..count]),
@@ -170,7 +262,23 @@ mod tests {
 
     fn parts(text: &str) -> (String, u16, String) {
         let url = Url::parse(text).unwrap();
-        (url.host, url.port, url.path)
+        let Place::Network { host, port, .. } = url.place else { panic!("{text} is no socket") };
+        (host, port, url.path)
+    }
+
+    #[test]
+    fn a_service_is_asked_where_it_listens() {
+        for (listen, url) in [
+            ("127.0.0.1:81", "http://127.0.0.1:81"),
+            ("0.0.0.0:81", "http://127.0.0.1:81"),
+            ("[::]:81", "http://[::1]:81"),
+        ] {
+            let of = Url::of(&Listen::Tcp(listen.parse().unwrap())).unwrap();
+            assert_eq!((of.to_string().as_str(), &of), (url, &Url::parse(url).unwrap()));
+        }
+        let unix = Url::of(&Listen::Unix("/run/x".into())).unwrap();
+        assert_eq!((unix.to_string().as_str(), &unix), ("unix:/run/x", &Url::parse("unix:/run/x").unwrap()));
+        assert_eq!(Url::of(&Listen::default()), None);
     }
 
     #[test]
@@ -186,6 +294,8 @@ mod tests {
             "",
             "127.0.0.1:8081",
             "https://h",
+            "unix:",
+            "unix:x",
             "http://",
             "http://:80",
             "http://h:x",

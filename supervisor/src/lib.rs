@@ -6,7 +6,7 @@
 //! # Layout
 //!
 //! - [`cli`], [`settings`], [`config`], [`commands`]: what the user wrote, what it means, what it does.
-//! - [`startup`], [`listener`], [`http`], [`service`], [`routes`], [`envelope`]: the HTTP service.
+//! - [`startup`], [`listener`], [`http`], [`service`], [`routes`], [`envelope`], [`record`]: the HTTP service.
 //! - [`signals`], [`drain`], [`upkeep`], [`systemd`]: its life.
 //! - [`request`], [`options`], [`catalogue`], [`negotiate`]: from a query to a job. [`request_id`]: what it is called.
 //! - [`events`]: hardware events by name, and how the kernel is asked for them.
@@ -49,6 +49,7 @@ pub mod pool;
 pub mod problem;
 pub mod progress;
 pub mod rate_limit;
+pub mod record;
 pub mod reload;
 pub mod render;
 pub mod repeat;

@@ -104,7 +104,7 @@ impl Live {
         let tokens = state.tokens.as_ref().map(Tokens::count);
         tracing::info!(
             kernels = state.catalogue.iter().count(),
-            ?tokens,
+            tokens,
             "kernels and tokens were read again"
         );
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -37,10 +38,18 @@ use crate::upkeep;
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
     /// The access log cannot be opened.
-    #[error("cannot open the access log; choose another with --access-log")]
-    AccessLog(#[source] io::Error),
+    #[error("cannot open the access log {}; choose another with --access-log", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The HTTP server failed.
-    #[error("{}", cannot_serve(.0))]
+    #[error(
+        "cannot serve; allow this user more processes and open files (ulimit -u and -n, or TasksMax= and LimitNOFILE= in the \
+         unit)"
+    )]
     Serve(#[source] io::Error),
     /// A second signal came before the jobs in flight had ended.
     #[error("stopped at once by a second {signal}; jobs in flight are lost")]
@@ -48,15 +57,6 @@ pub enum StartupError {
         /// The signal's name.
         signal: &'static str,
     },
-}
-
-fn cannot_serve(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            "cannot start the threads that serve; allow this user more processes (ulimit -u, or TasksMax= in the unit)"
-        }
-        _ => "the HTTP server failed; start the service again",
-    }
 }
 
 /// What the thread that hears signals tells the one that serves, and hears from it.
@@ -105,8 +105,9 @@ thread_local! {
 /// # Errors
 /// [`StartupError::AccessLog`].
 pub fn check_access_log(config: &ServeConfig) -> Result<(), StartupError> {
-    config.access_log.as_deref().map(AccessLog::open).transpose().map_err(StartupError::AccessLog)?;
-    Ok(())
+    let Some(path) = &config.access_log else { return Ok(()) };
+    let failed = |source| StartupError::AccessLog { path: path.clone(), source };
+    AccessLog::open(path).map(drop).map_err(failed)
 }
 
 /// Serves until a signal says stop, then finishes what was accepted.

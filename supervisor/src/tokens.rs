@@ -60,7 +60,7 @@ pub enum Stranger {
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// It cannot be read.
-    #[error("cannot read the tokens in {}", path.display())]
+    #[error("cannot read the tokens in {}; name another file with --tokens", path.display())]
     Read {
         /// The file.
         path: PathBuf,

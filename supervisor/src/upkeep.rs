@@ -1,7 +1,6 @@
 //! Tasks that run beside the requests, on their thread: saying that the service is ready, feeding systemd's watchdog,
 //! reading files again.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use actix_web::rt::time::{interval, sleep};
 use actix_web::web::{self, Data};
 use tokio::sync::watch;
 
+use crate::commands::chain;
 use crate::service::Service;
 use crate::systemd;
 
@@ -54,7 +54,7 @@ pub async fn reload_when_told(service: Data<Service>, mut told: watch::Receiver<
                 tracing::info!("SIGHUP: done");
             }
             Ok(Err(error)) => tracing::error!(
-                error = &error as &dyn Error,
+                error = chain(&error),
                 "SIGHUP: a file cannot be taken; everything stays as it was"
             ),
             Err(error) => tracing::error!(%error, "SIGHUP: cannot read; everything stays as it was"),

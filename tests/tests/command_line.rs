@@ -53,6 +53,10 @@ fn wrong_words_are_told_apart_from_what_went_wrong() {
         (&["--kernel", "sdot", "m=1"], "Kernel blis.sdot has no parameter `m`"),
         (&["--kernel", "sdto"], "Unknown kernel `sdto`; did you mean blis.sdot"),
         (
+            &["--kernel", "qqqqqqqqqqqqq"],
+            "Unknown kernel `qqqqqqqqqqqqq`; `webrunner kernels` and GET /kernels list those there are",
+        ),
+        (
             &["--kernel", "sdot", "--events", "r1c2", "--effort", "quick"],
             "--events takes standard or thorough effort",
         ),

@@ -84,6 +84,48 @@ fn what_is_no_setting_is_refused_with_the_nearest_one() {
 }
 
 #[test]
+fn every_refusal_says_what_to_do() {
+    for (text, complaint) in [
+        (&b"port = 80\n"[..], ":1: there is no setting port; `webrunner serve --help` lists those there are"),
+        (b"\n[serve]\ndeadline = 1\n", ":2: there is no setting serve; settings stand in no table"),
+        (b"deadline = 1\ndeadline = 2\n", ":2: duplicate key deadline; keep one"),
+        (b"deadline = 1\nworker = \"\xff\"\n", ":2: not UTF-8; save the file as such"),
+    ] {
+        let (_folder, path) = file("");
+        fs::write(&path, text).expect("a file");
+        let ended = config(&path, &[]).run();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.complaint(), format!("{}{complaint}", path.display()));
+    }
+}
+
+#[test]
+fn a_variable_of_the_build_is_no_mistake_and_those_of_kubernetes_are() {
+    let (_folder, path) = file("");
+    let with = |name: &str| config(&path, &[]).with_variable(name, "tcp://10.0.0.1:8081").run();
+    assert_eq!(with("WEBRUNNER_REVISION").code, Some(0));
+    for name in ["WEBRUNNER_PORT", "WEBRUNNER_SERVICE_HOST", "WEBRUNNER_REVISIONS"] {
+        let ended = with(name);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.complaint().starts_with(&format!("there is no setting {name}; ")), "{ended:?}");
+    }
+}
+
+#[test]
+fn files_that_a_service_could_not_take_are_told_behind_the_settings() {
+    for (flag, value) in [("--tokens", "/no/such/tokens"), ("--kernels", "/no/such/kernels")] {
+        let (_folder, path) = file("");
+        let ended = config(&path, &[flag, value]).run();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains(value), "{ended:?}");
+        assert!(
+            ended.stderr.contains(value) && ended.stderr.contains(&format!("with {flag}: No such")),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
 fn values_that_make_no_sense_are_refused_by_where_they_stand() {
     for (text, complaint) in [
         ("\nqueue-size = 5000\n", ":2: queue-size takes 0 to 4096, got 5000"),

@@ -126,6 +126,24 @@ fn what_is_required_and_not_there_fails_by_name() {
 }
 
 #[test]
+fn as_many_open_files_are_asked_for_as_a_service_wants() {
+    let finding = |report: &Value| {
+        let found = list(report, "findings").iter().find(|finding| finding["name"] == "open_files");
+        found.expect("a line")["reason"].as_str().expect("a reason").to_owned()
+    };
+    let reason = finding(&report(&doctor(&["--json"])));
+    let needed = reason.split(" needed").next().and_then(|text| text.rsplit(' ').next());
+    let needed: u64 = needed.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{reason}"));
+    let serve = |files: u64| {
+        let limit = format!("ulimit -n {files} && exec \"$@\"");
+        let service = Launch::command(["serve", "--listen", "127.0.0.1:0", "--self-check", "0"]);
+        service.through(["sh", "-c", &limit, "sh"]).start().log_of_start()
+    };
+    assert!(!serve(needed).contains("fewer open files"));
+    assert!(serve(needed - 1).contains(&format!("needed={needed} ")), "{needed}");
+}
+
+#[test]
 fn a_line_that_does_not_exist_cannot_be_required() {
     let ended = doctor(&["--require", "pmu,pnu"]);
     assert_eq!(ended.code, Some(2));

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::process::Signal;
@@ -10,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use webrunner_tests::http::Connection;
 use webrunner_tests::service::{Ended, Launch, Service, kill};
-use webrunner_tests::{jobs, wait};
+use webrunner_tests::{executables, jobs, wait};
 
 const PASSED: &str = r#"webrunner_self_checks_total{outcome="passed"}"#;
 
@@ -96,6 +98,25 @@ fn a_service_that_is_well_passes_from_outside() {
 }
 
 #[test]
+fn a_reader_that_has_left_changes_nothing_about_a_check_and_a_full_disk_is_told() {
+    let service = Service::start();
+    let url = format!("http://{}", service.address());
+    let check = |out: Stdio| {
+        let mut command = Command::new(&executables::get().supervisor);
+        command.args(["self-check", &url]).env("WEBRUNNER_CONFIG", "/dev/null");
+        command.stdout(out).output().expect("the program starts")
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let unread = check(writer.into());
+    assert_eq!((unread.status.code(), unread.stderr.as_slice()), (Some(0), &b""[..]), "{unread:?}");
+    let full = check(fs::File::create("/dev/full").expect("a device").into());
+    let said = String::from_utf8_lossy(&full.stderr);
+    assert_eq!(full.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("webrunner: cannot write to standard output: "), "{said}");
+}
+
+#[test]
 fn a_check_can_bring_a_token_that_is_on_no_command_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
@@ -133,6 +154,38 @@ fn a_service_that_is_not_there_fails_the_check() {
     let ended = check(&format!("http://{closed}"));
     assert_eq!(ended.code, Some(1));
     assert!(ended.complaint().contains(": no answer: "), "{ended:?}");
+}
+
+#[test]
+fn a_check_goes_where_the_settings_say_that_the_service_listens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = format!("unix:{}", folder.path().join("socket").display());
+    let at_socket = Launch::command(["serve", "--listen", &socket, "--self-check", "0"]).start_elsewhere();
+    let tcp = Service::start();
+    let set = |listen: &str| Launch::command(["self-check"]).with_variable("WEBRUNNER_LISTEN", listen).run();
+    for (ended, said) in [
+        (check(&socket), format!("{socket}: ready, ")),
+        (set(&socket), format!("{socket}: ready, ")),
+        (
+            set(&format!("0.0.0.0:{}", tcp.address().port())),
+            format!("http://{}/self-check: ready, ", tcp.address()),
+        ),
+    ] {
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        assert!(ended.stdout.starts_with(&said), "{ended:?}");
+    }
+    drop(at_socket);
+    let ended = check(&socket);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.complaint().starts_with(&format!("{socket}: no answer: ")), "{ended:?}");
+    let silent = folder.path().join("silent");
+    let _listener = UnixListener::bind(&silent).expect("a socket");
+    let url = format!("unix:{}", silent.display());
+    let ended = Launch::command(["self-check", &url, "--timeout", "1"]).run();
+    assert!(ended.complaint().ends_with(": no answer in time"), "{ended:?}");
+    let ended = set("127.0.0.1:0");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.complaint().contains("name the service's URL"), "{ended:?}");
 }
 
 #[test]

@@ -1,18 +1,20 @@
 //! What the service says of itself: one line for each request, in the form its reader wants, with nothing secret in it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use webrunner_tests::executables;
-use webrunner_tests::http::{Answer, Request};
+use webrunner_tests::http::{Answer, Connection, Request};
 use webrunner_tests::jobs;
 use webrunner_tests::objects;
-use webrunner_tests::service::{Launch, Service};
-use webrunner_tests::systemd::has;
+use webrunner_tests::service::{Launch, Service, kill};
+use webrunner_tests::systemd::{Manager, has};
 use webrunner_tests::wait;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -71,6 +73,41 @@ fn a_job_that_fails_says_how() {
     assert_eq!(request.send(service.address()).status, 422);
     let line = line(&service, "bad-1");
     assert_eq!((&line["outcome"], &line["status"]), (&"fault".into(), &422.into()));
+}
+
+#[test]
+fn a_job_whose_client_leaves_is_one_line_in_both_logs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let access = folder.path().join("access");
+    let flags = ["--log-format", "json", "--log-filter", "info", "--access-log", &access.to_string_lossy()];
+    let service =
+        Launch::serve(flags.into_iter().chain(["--deadline", "3600", "--cpu-limit", "3600"])).start();
+    let mut leaves = Connection::open(service.address());
+    let job = jobs::request("hostile/spin.o", "kernel=playground").header("X-Request-Id", "gone-1");
+    leaves.send(&job.header("traceparent", &format!("00-{TRACE}-{PARENT}-01")).bytes());
+    wait::until("the job runs", || service.readiness()["running"] == 1);
+    drop(leaves);
+    let line = line(&service, "gone-1");
+    for (name, value) in [
+        ("outcome", "cancelled"),
+        ("path", "/here/run"),
+        ("machine", "here"),
+        ("kernel", "playground"),
+        ("trace_id", TRACE),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    assert!(line["status"].is_null() && line["took_us"].as_u64() > Some(0), "{line}");
+    service.settle();
+    let access = fs::read_to_string(&access).expect("a log");
+    let lines: Vec<_> = access.lines().filter(|line| line.contains("id=gone-1 ")).collect();
+    assert!(
+        matches!(lines[..], [line] if line.contains(" status=- kernel=playground outcome=cancelled ")),
+        "{access}"
+    );
+    assert_eq!(service.log().matches("gone-1").count(), 1);
+    let metrics = service.metrics();
+    assert_eq!(metrics.value(r#"webrunner_runs_total{kernel="playground",outcome="cancelled"}"#), 1.0);
 }
 
 #[test]
@@ -169,42 +206,146 @@ fn a_file_gets_json() {
     }
 }
 
-/// The service in a mount namespace of its own, whose journal is this test.
 #[test]
-fn the_journal_gets_fields() {
-    let namespaces = ["--user", "--map-root-user", "--mount"];
-    let allowed = Command::new("unshare").args(namespaces).arg("true").stderr(Stdio::null()).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        println!("skipped: this host allows no mount namespace");
-        return;
+fn lines_that_were_lost_are_told_of_once_there_is_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let mut manager = Manager::new();
+    // A write beyond the limit of a file's size is then an error, not the end.
+    let launch = Launch::serve(["--error-log", &path.to_string_lossy(), "--log-format", "json"]);
+    let launch = launch.with_variable("NOTIFY_SOCKET", &manager.address());
+    let launch = launch.through(["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    let text = || fs::read_to_string(&path).unwrap_or_default();
+    let service = launch.start_when_said("the file has the line", || text().contains("\"ready\""));
+    manager.hears("READY=1");
+    let mut reload = || {
+        manager.forget();
+        service.signal(Signal::HUP);
+        manager.hears("READY=1");
+    };
+    let limit = |bytes| {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Pid::from_raw(service.id()), Resource::Fsize, limit).expect("a limit");
+    };
+    let before = text();
+    limit(Some(before.len() as u64));
+    reload();
+    assert_eq!(text(), before);
+    limit(None);
+    reload();
+    let after = text();
+    let lines: Vec<Value> = after.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let told =
+        lines.iter().find(|line| line["message"].as_str().is_some_and(|text| text.contains("were lost")));
+    let told = told.unwrap_or_else(|| panic!("{after}"));
+    assert_eq!((&told["level"], &told["lines"]), (&"WARN".into(), &2.into()), "{told}");
+    assert!(told["error"].as_str().is_some_and(|error| error.contains("File too large")), "{told}");
+}
+
+/// A service in a mount namespace of its own, whose journal is this test.
+struct Journaled {
+    child: Child,
+    journal: UnixDatagram,
+}
+
+impl Journaled {
+    /// Starts it; `None`, which is said, where this host has no such namespaces.
+    fn start(flags: &str) -> Option<Self> {
+        let namespaces = ["--user", "--map-root-user", "--mount"];
+        let allowed = Command::new("unshare").args(namespaces).arg("true").stderr(Stdio::null()).status();
+        if !allowed.is_ok_and(|status| status.success()) {
+            println!("skipped: this host allows no mount namespace");
+            return None;
+        }
+        let program = executables::get().supervisor.to_string_lossy().into_owned();
+        let script = format!(
+            "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && echo made && read -r _ && \
+             export JOURNAL_STREAM=\"$(stat -L -c %d:%i /proc/self/fd/2)\" && \
+             exec \"$0\" serve --config /dev/null --listen 127.0.0.1:0 {flags}"
+        );
+        let mut child = Command::new("unshare")
+            .args(namespaces)
+            .args(["sh", "-c", &script, &program])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut made = [0; 5];
+        child.stdout.as_mut().expect("a pipe").read_exact(&mut made).expect("a namespace");
+        let journal = UnixDatagram::bind(format!("/proc/{}/root/run/systemd/journal/socket", child.id()));
+        let journal = journal.expect("a socket in the namespace");
+        journal.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+        drop(child.stdin.take().map(|mut stdin| stdin.write_all(b"\n")));
+        Some(Self { child, journal })
     }
-    let program = executables::get().supervisor.to_string_lossy().into_owned();
-    let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && echo made && read -r _ && \
-                  export JOURNAL_STREAM=\"$(stat -L -c %d:%i /proc/self/fd/2)\" && \
-                  exec \"$0\" serve --config /dev/null --listen 127.0.0.1:0";
-    let mut child = Command::new("unshare")
-        .args(namespaces)
-        .args(["sh", "-c", script, &program])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("unshare");
-    let mut made = [0; 5];
-    child.stdout.as_mut().expect("a pipe").read_exact(&mut made).expect("a namespace");
-    let journal = UnixDatagram::bind(format!("/proc/{}/root/run/systemd/journal/socket", child.id()));
-    let journal = journal.expect("a socket in the namespace");
-    journal.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
-    drop(child.stdin.take().map(|mut stdin| stdin.write_all(b"\n")));
-    let mut entry = vec![0; 65536];
-    // The first datagram only finds out whether there is a journal.
-    let length = journal.recv(&mut entry).and_then(|_| journal.recv(&mut entry));
-    let _ = child.kill();
-    let _ = child.wait();
-    let entry = String::from_utf8_lossy(&entry[..length.expect("an entry")]).into_owned();
-    for field in ["MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "webrunner", "WEBRUNNER_VERSION"] {
-        assert!(entry.contains(field), "{entry}");
+
+    /// The next entry whose message begins so, by its fields.
+    fn entry(&self, beginning: &str) -> HashMap<String, String> {
+        let mut bytes = vec![0; 256 << 10];
+        loop {
+            let length = self.journal.recv(&mut bytes).expect("an entry");
+            let entry = fields(&bytes[..length]);
+            if entry.get("MESSAGE").is_some_and(|message| message.starts_with(beginning)) {
+                return entry;
+            }
+        }
     }
+}
+
+impl Drop for Journaled {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Takes an entry apart: each field is its name, a line's end, eight bytes of length, that many bytes, a line's end.
+fn fields(mut entry: &[u8]) -> HashMap<String, String> {
+    let mut fields = HashMap::new();
+    while !entry.is_empty() {
+        let end = entry.iter().position(|&byte| byte == b'\n').expect("a name");
+        let name = String::from_utf8_lossy(&entry[..end]).into_owned();
+        let (length, rest) = entry[end + 1..].split_first_chunk().expect("a length");
+        let (value, rest) = rest.split_at(usize::try_from(u64::from_le_bytes(*length)).expect("a length"));
+        fields.insert(name, String::from_utf8_lossy(value).into_owned());
+        entry = rest.strip_prefix(b"\n").expect("the end of a field");
+    }
+    fields
+}
+
+#[test]
+fn the_journal_gets_fields_and_a_message_that_has_them_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = folder.path().join("tokens");
+    fs::write(&tokens, format!("farm:{}\n", "1".repeat(64))).expect("a file");
+    let Some(service) = Journaled::start(&format!("--tokens {}", tokens.display())) else { return };
+    let start = service.entry("starting");
+    assert_eq!((start["PRIORITY"].as_str(), start["SYSLOG_IDENTIFIER"].as_str()), ("5", "webrunner"));
+    assert_eq!(start["MESSAGE"], format!("starting version=\"{}\"", start["WEBRUNNER_VERSION"]));
+    let address = service.entry("listening")["WEBRUNNER_ADDRESS"].parse().expect("an address");
+    let request = Request::post("/zen5/run?kernel=playground", b"x").header("X-Request-Id", "id-1");
+    assert_eq!(request.send(address).status, 401);
+    let line = service.entry("request ");
+    for (field, value) in [
+        ("WEBRUNNER_ID", "id-1"),
+        ("WEBRUNNER_METHOD", "POST"),
+        ("WEBRUNNER_PATH", "/zen5/run"),
+        ("WEBRUNNER_STATUS", "401"),
+        ("TARGET", "request"),
+    ] {
+        assert_eq!(line[field], value, "{line:?}");
+    }
+    let message = &line["MESSAGE"];
+    for words in
+        ["method=\"POST\"", "path=\"/zen5/run\"", "status=401", "outcome=\"unauthorized\"", "took_us="]
+    {
+        assert!(message.contains(words), "{message}");
+    }
+    fs::remove_file(&tokens).expect("a file");
+    kill(service.child.id().cast_signed(), Signal::HUP);
+    let message = service.entry("SIGHUP")["MESSAGE"].clone();
+    assert!(message.contains(&tokens.display().to_string()) && message.contains("No such file"), "{message}");
 }
 
 /// A job that takes seconds, on a terminal and through a pipe.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use webrunner_tests::http::Connection;
 use webrunner_tests::jobs;
 use webrunner_tests::service::{Launch, Service};
@@ -89,6 +90,25 @@ fn a_file_that_is_wrong_keeps_the_old_set_and_is_named() {
     fs::remove_file(folder.path().join("wrong.xml")).expect("a file");
     reload(&service);
     assert_eq!(service.get("/kernels/two").status, 200);
+}
+
+#[test]
+fn a_log_of_json_says_what_was_read_and_why_a_file_was_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokens = folder.path().join("tokens");
+    fs::write(&tokens, format!("farm:{}\n", "1".repeat(64))).expect("a file");
+    let service = Launch::serve(["--log-format", "json", "--tokens", &tokens.to_string_lossy()]).start();
+    let line = |words: &str| {
+        let log = service.log();
+        let line = log.lines().find(|line| line.contains(words)).expect("a line");
+        serde_json::from_str::<Value>(line).expect("JSON")
+    };
+    reload(&service);
+    assert_eq!(line("were read again")["tokens"], 1);
+    fs::remove_file(&tokens).expect("a file");
+    reload(&service);
+    let error = line("cannot be taken")["error"].to_string();
+    assert!(error.contains("No such file") && error.contains(&*tokens.to_string_lossy()), "{error}");
 }
 
 #[test]

@@ -23,6 +23,10 @@ fn fails(code: i32, flags: &[&str]) -> Ended {
 fn flags_that_make_no_sense_are_refused() {
     for (flags, complaint) in [
         (&["--nonsense"][..], "unexpected argument '--nonsense' found; --help tells more"),
+        (
+            &["--queue-siz", "1"],
+            "unexpected argument '--queue-siz' found; a similar argument exists: '--queue-size'; --help tells more",
+        ),
         (&["--cores", "x"], "--cores: `x` is no core number or range; write a list such as 1,3-5"),
         (&["--deadline", "0"], "--deadline takes 1 to 3600, got 0"),
         (&["--cpu-limit", "3601"], "--cpu-limit takes 1 to 3600, got 3601"),
@@ -124,9 +128,10 @@ fn a_user_with_too_few_processes_is_told_of_the_limit() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder open to all");
     let program = executables::copy(&executables::get().supervisor, folder.path());
     let worker = executables::copy(&executables::get().worker, folder.path());
-    // In a range that no distribution assigns.
-    let user = (0x7d00_0000 + std::process::id()).to_string();
-    for most in 1..=16 {
+    // For the supervisor alone; with its thread that starts zygotes; and with a zygote.
+    for most in 1..=3 {
+        // In a range that no distribution assigns, and another each time: what has ended counts until it is reaped.
+        let user = (0x7c00_0000 + 4 * std::process::id() + most).to_string();
         let limit = format!("--nproc={most}");
         let through =
             ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "prlimit", &limit, "--"];
@@ -172,6 +177,21 @@ fn a_kernel_file_that_is_wrong_is_named_with_its_line() {
 }
 
 #[test]
+fn a_file_where_the_socket_is_to_be_is_told_from_one_in_use() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    fs::write(&path, "mine").expect("a file");
+    let address = format!("unix:{}", path.display());
+    let ended = Launch::command(["serve", "--listen", &address]).run();
+    assert_eq!(ended.code, Some(1));
+    let expected = format!(
+        "cannot listen on {address}; choose another with --listen: a file that is no socket is there; move it away"
+    );
+    assert_eq!(ended.complaint(), expected);
+    assert_eq!(fs::read_to_string(&path).expect("a file"), "mine");
+}
+
+#[test]
 fn a_kernel_directory_that_is_not_there_is_named() {
     let ended = fails(1, &["--kernels", "/no/such/kernels"]);
     assert!(ended.complaint().starts_with("cannot read kernel directory /no/such/kernels"), "{ended:?}");
@@ -181,6 +201,9 @@ fn a_kernel_directory_that_is_not_there_is_named() {
 fn a_log_that_cannot_be_written_stops_the_start() {
     for flag in ["--access-log", "--error-log"] {
         let ended = fails(1, &[flag, "/no/such/folder/log"]);
-        assert!(ended.stderr.contains("cannot open the"), "{ended:?}");
+        assert!(
+            ended.stderr.contains("cannot open the") && ended.stderr.contains(" /no/such/folder/log; "),
+            "{ended:?}"
+        );
     }
 }

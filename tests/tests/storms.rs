@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use rustix::process::{Resource, Signal};
+use rustix::process::Signal;
 use webrunner_tests::http::{Answer, Connection};
 use webrunner_tests::jobs::{self, good_job_is_right};
 use webrunner_tests::processes::{self, Process};
@@ -49,13 +49,28 @@ fn limited() -> Option<(Service, MutexGuard<'static, ()>)> {
 /// Services share the users of their zygotes, so there is one crowd at a time.
 static ONE_CROWD: Mutex<()> = Mutex::new(());
 
+fn user_of(zygote: &Process) -> String {
+    let users = zygote.status("Uid").expect("users of a process");
+    users.split_whitespace().next().expect("a user").to_owned()
+}
+
+/// Has a zygote open no file that it has not open: as its own user, who may do so without any privilege.
+fn take_descriptors(zygote: &Process) {
+    let (user, id) = (user_of(zygote), zygote.id.to_string());
+    let become_it = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"];
+    let limit = ["prlimit", "--pid", &id, "--nofile=3"];
+    let words = if rustix::process::geteuid().is_root() { &become_it[..] } else { &[] };
+    let words: Vec<_> = words.iter().chain(&limit).collect();
+    let limited = Command::new(words[0]).args(&words[1..]).status().expect("setpriv and prlimit");
+    assert!(limited.success(), "{words:?}");
+}
+
 /// As many other processes of a zygote's user as it may have at all; gone when dropped.
 struct Crowd(Child);
 
 impl Crowd {
     fn of(zygote: &Process) -> Self {
-        let user = zygote.status("Uid").expect("users of a process");
-        let user = user.split_whitespace().next().expect("a user").to_owned();
+        let user = user_of(zygote);
         let crowd = format!("for i in $(seq {MOST}); do sleep 3600 & done; wait");
         let words = ["--reuid", &user, "--regid", &user, "--clear-groups", "sh", "-c", &crowd];
         let child = Command::new("setpriv").args(words).spawn().expect("setpriv");
@@ -137,8 +152,8 @@ fn a_zygote_that_alone_can_fork_no_more_is_replaced() {
     let service = Service::start();
     service.settle();
     let zygote = service.zygote();
-    // Below every number in use: it can make no job socket.
-    zygote.limit(Resource::Nofile, Some(3));
+    // Then it can make no job socket.
+    take_descriptors(&zygote);
     for worker in service.workers() {
         worker.signal(Signal::KILL);
     }

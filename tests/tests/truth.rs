@@ -63,15 +63,125 @@ fn right_outputs_are_verified() {
     }
 }
 
+/// Every built-in kernel that has a reference: all but `playground`.
+fn checked_kernels(service: &Service) -> Vec<String> {
+    let listed = service.get("/kernels").json();
+    let kernels = listed["kernels"].as_array().expect("a list of kernels");
+    let names = kernels.iter().filter_map(|kernel| kernel["name"].as_str()).map(str::to_owned);
+    names.filter(|name| name.starts_with("blis.") || name.starts_with("vector.")).collect()
+}
+
+/// Parameters that make the buffers of a kernel larger than a frame of outputs.
+fn large(kernel: &str) -> &'static str {
+    if kernel.ends_with("gemm") { "&mr=64&nr=64&k=65536&rs_c=2&cs_c=64" } else { "&n=5000000" }
+}
+
+/// The rates of an answer that are made of declared work.
+fn rates(answer: &Value) -> Vec<&Value> {
+    ["flop_per_cycle", "bytes_per_cycle"].into_iter().filter_map(|name| answer["derived"].get(name)).collect()
+}
+
 #[test]
 fn a_function_that_does_nothing_is_wrong_whatever_the_kernel() {
     let service = Service::start();
-    for kernel in ["sdot", "dnrm2", "sasum", "daxpy", "sscal", "dcopy", "vector.sexp", "test.root"] {
-        let told = wrong(&service, "checked/nothing.o", &format!("kernel={kernel}{QUICK}"));
-        assert!(told["returned"] == true || told["index"] == 0, "{kernel}: {told}");
+    let kernels = checked_kernels(&service);
+    assert_eq!(kernels.len(), 28, "{kernels:?}");
+    for kernel in &kernels {
+        for size in ["", large(kernel)] {
+            let query = format!("kernel={kernel}{size}{QUICK}");
+            let told = wrong(&service, "checked/nothing.o", &query);
+            // Of the elements of a large tile a sample is computed.
+            let is_first = told["returned"] == true || told["index"] == 0 || kernel.ends_with("gemm");
+            assert!(is_first, "{query}: {told}");
+        }
     }
+    wrong(&service, "checked/nothing.o", &format!("kernel=test.root{QUICK}"));
     let told = wrong(&service, "checked/nothing.o", "kernel=sgemm&cs_c=8");
     assert_eq!((&told["argument"], &told["index"]), (&json!("c"), &json!(0)), "{told}");
+}
+
+#[test]
+fn a_wrong_output_has_no_rates_of_the_work_that_was_not_done() {
+    let service = Service::start();
+    for kernel in ["sgemm", "dgemm", "sdot&n=3000000"] {
+        let answer = service.measure("checked/nothing.o", &format!("kernel={kernel}"));
+        assert_eq!(answer["correctness"]["verdict"], "wrong_output", "{answer}");
+        assert_eq!(rates(&answer), [&Value::Null; 2], "{answer}");
+        let absent = answer["absent"].as_array().into_iter().flatten();
+        let reasons: Vec<_> = absent.filter(|absent| absent["name"] == "flop_per_cycle").collect();
+        assert!(reasons.len() == 1 && reasons[0]["reason"].is_string(), "{answer}");
+    }
+}
+
+#[test]
+fn work_that_was_neither_checked_nor_possible_is_suspect() {
+    let service = Service::start();
+    for (query, rules) in [
+        ("kernel=sgemm&_effort=quick", ["flop-rate"].as_slice()),
+        ("kernel=scopy&n=100000&_effort=quick", &["byte-rate"]),
+        ("kernel=sdot&_check=no", &["flop-executed"]),
+        ("kernel=dgemm&_check=no", &["flop-rate", "flop-executed"]),
+    ] {
+        let answer = service.measure("checked/nothing.o", query);
+        assert_eq!(answer["integrity"], "suspect", "{answer}");
+        assert!(rules.iter().all(|rule| broken(&answer).contains(rule)), "{answer}");
+    }
+}
+
+#[test]
+fn work_that_nothing_shows_to_be_done_is_warned_of() {
+    let service = Service::start();
+    let warned = |object: &str, query: &str, words: &str| {
+        let answer = service.measure(object, query);
+        let warnings = answer["warnings"].as_array().into_iter().flatten();
+        let mut about = warnings.filter_map(Value::as_str);
+        (about.any(|warning| warning.contains(words)), answer)
+    };
+    for (object, query, words, expected) in [
+        ("good/sdot_gas.o", "kernel=sdot&_effort=quick", "nothing shows that it was done", true),
+        ("good/sdot_gas.o", &format!("kernel=sdot{QUICK}"), "nothing shows that it was done", false),
+        ("good/sdot_gas.o", "kernel=sdot&_check=no", "the kernel declares", false),
+        ("checked/nothing.o", "kernel=scopy&_check=no", "of the bytes that the kernel declares", true),
+    ] {
+        let (is_warned, answer) = warned(object, query, words);
+        assert_eq!(is_warned, expected, "{object}, {query}: {answer}");
+    }
+}
+
+#[test]
+fn right_outputs_are_verified_whatever_their_size() {
+    let service = Service::start();
+    for (object, query, left_out) in [
+        ("good/sdot_gas.o", "kernel=sdot", None),
+        ("good/sgemm_clang_O2_pic.o", "kernel=sgemm", Some("16 elements of c share 9 places")),
+        ("good/sgemm_gcc_O3_avx2.o", "kernel=sgemm", Some("share 9 places")),
+        ("good/sdot_clang_O0_pic.o", "kernel=sdot&n=3000000", Some("4096 places of 64 bytes")),
+        ("good/ddot_gcc_O2_pic.o", "kernel=ddot&n=3000000", Some("4096 places")),
+        ("good/snrm2_gcc_O2_pic.o", "kernel=snrm2&n=5000000", Some("4096 places")),
+        ("good/saxpy_clang_O3_pic.o", "kernel=saxpy&n=3000000", Some("4096 places")),
+        ("checked/copy_right.o", "kernel=scopy&n=1500000&incx=2&incy=3", Some("4096 places")),
+        ("good/sexp_gcc_O3_avx2.o", "kernel=vector.sexp&n=3000000", Some("4096 places")),
+    ] {
+        let told = correctness(&service, object, &format!("{query}{QUICK}"));
+        assert_eq!(told["verdict"], "verified", "{object}, {query}: {told}");
+        let words = told["left_out"].as_str();
+        assert_eq!(words.is_some(), left_out.is_some(), "{object}, {query}: {told}");
+        assert!(
+            words.unwrap_or_default().contains(left_out.unwrap_or_default()),
+            "{object}, {query}: {told}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_element_of_a_large_array_is_found_though_only_a_sample_is_looked_at() {
+    let service = Service::start();
+    for (object, argument) in [("copy_reversed", "y"), ("copy_once", "y"), ("copy_between", "y")] {
+        let query = format!("kernel=scopy&n=3000000&incy=2{QUICK}");
+        let told = wrong(&service, &format!("checked/{object}.o"), &query);
+        assert_eq!(told["argument"], argument, "{object}: {told}");
+        assert_ne!(told["call"], "measured", "{object}: {told}");
+    }
 }
 
 #[test]
@@ -142,8 +252,6 @@ fn what_cannot_be_checked_says_why() {
     unchecked(&service, "good/sdot_gas.o", "kernel=sdot&_effort=quick", "_check=yes");
     unchecked(&service, "checked/nothing.o", "kernel=sdot&_check=no", "_check=yes");
     unchecked(&service, "checked/nothing.o", &format!("kernel=sdot&n=0{QUICK}"), "no elements");
-    unchecked(&service, "checked/nothing.o", &format!("kernel=sgemm{QUICK}"), "overlap");
-    unchecked(&service, "checked/nothing.o", "kernel=sdot&n=4000000&_effort=quick&_check=yes", "16777216");
     let answer = service.post("checked/nothing.o", "kernel=sdot&_check=maybe");
     assert_eq!((answer.status, &answer.problem()["option"]), (400, &json!("_check")));
 }

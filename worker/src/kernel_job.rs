@@ -100,7 +100,7 @@ impl Rest<'_> {
 }
 
 /// Ticks of the fastest call there was. The core may have been taken away during any one, the first above all.
-fn shortest_call_ticks(cycles: &CycleSamples) -> f64 {
+pub fn shortest_call_ticks(cycles: &CycleSamples) -> f64 {
     let shortest = cycles.isolated.iter().copied().fold(f64::INFINITY, f64::min);
     (shortest * cycles.ticks_per_cycle).clamp(0.0, cycles.first_call_ticks as f64)
 }

@@ -3,14 +3,15 @@
 
 use std::collections::HashMap;
 
+use webrunner_protocol::fill::draw;
 use webrunner_protocol::plan::{Argument, CallPlan, Fill};
 
-use super::call::{Call, Expected, Quantity, Unchecked};
+use super::call::{Call, Expected, Numbers, Quantity, Right, Unchecked};
 
-/// Most elements of a tile that is checked; each costs memory and `k` multiplications.
+/// Most elements of a tile that is checked; each costs memory.
 const MAX_TILE: usize = 1 << 16;
 
-/// Most products of a tile that is checked: a quarter of a second's work.
+/// Most products of a tile that are computed, nearly: a quarter of a second's work. Of more, a sample of elements is.
 const MAX_PRODUCTS: usize = 1 << 26;
 
 /// A sum that keeps what each addition rounds away (Neumaier, ZAMM 54, 1974), and the sum of the terms' sizes.
@@ -95,48 +96,123 @@ pub(super) fn copy<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
 
 /// `c[i * rs + j * cs] = beta * c[…] + alpha * Σ a[p * mr + i] * b[p * nr + j]`.
 ///
-/// `mr` and `nr` are no arguments of a micro-kernel, so they are taken from the lengths of its panels.
+/// Strides may put several elements in one place. Each is stored there, in an order that is the function's own, and the last
+/// one stays; so any of them is right where beta is 0. Where it is not, a later one may read the one before.
 pub(super) fn gemm<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
     let k = call.integer(0)?;
     let (a, b, c) = (call.numbers(2)?, call.numbers(3)?, call.numbers(5)?);
-    let (mr, nr) = (a.len().checked_div(k).unwrap_or(0), b.len().checked_div(k).unwrap_or(0));
-    if mr == 0 || nr == 0 {
-        return Err("a panel is empty".to_owned());
-    }
-    if mr.saturating_mul(nr) > MAX_TILE {
-        return Err(format!("a tile of {mr} by {nr} elements is too large to check"));
-    }
-    if (mr * nr).saturating_mul(k) > MAX_PRODUCTS {
+    let tile = Tile::of(k, a.len(), b.len(), call.integer(6)?, call.integer(7)?)?;
+    let (alpha, beta) = (call.vector(1, 1, 1)?.at(0), call.vector(4, 1, 1)?.at(0));
+    let places = tile.places();
+    if places.len() < tile.elements() && beta != 0.0 {
+        let Tile { mr, nr, rs, cs, .. } = tile;
         return Err(format!(
-            "{mr} by {nr} by {k} products are more than the {MAX_PRODUCTS} that are checked"
+            "elements of c overlap with rs_c = {rs} and cs_c = {cs}, and beta is not 0; choose strides that keep {mr} rows \
+             and {nr} columns apart"
         ));
     }
-    let (rs, cs) = (call.integer(6)?, call.integer(7)?);
-    if overlaps(mr, nr, rs, cs) {
-        return Err(format!(
-            "elements of c overlap with rs_c = {rs} and cs_c = {cs}; choose strides that keep {mr} rows and {nr} columns apart"
-        ));
-    }
-    let last = (mr - 1).checked_mul(rs).zip((nr - 1).checked_mul(cs)).and_then(|(r, c)| r.checked_add(c));
-    if last.is_none_or(|last| last >= c.len()) {
+    if places.keys().max().is_none_or(|last| *last >= c.len()) {
         return Err("the array c is shorter than its tile".to_owned());
     }
-    let (alpha, beta) = (call.vector(1, 1, 1)?.at(0), call.vector(4, 1, 1)?.at(0));
-    let mut tile = HashMap::with_capacity(mr * nr);
-    for (i, j) in (0..mr).flat_map(|i| (0..nr).map(move |j| (i, j))) {
-        let sum = Sum::of((0..k).map(|p| a.at(p * mr + i) * b.at(p * nr + j)));
-        let element = i * rs + j * cs;
+    let is_looked_at = tile.sampler(call.sample());
+    let element = move |place| {
+        let Some(stored) = places.get(&place) else { return Right::Number(Quantity::exact(c.at(place))) };
+        if !is_looked_at(place) {
+            return Right::Unknown;
+        }
         // BLIS does not read c when beta is 0, so that it may hold anything, NaN included.
-        let old = if beta == 0.0 { 0.0 } else { beta * c.at(element) };
-        let quantity = Quantity {
-            value: old + alpha * sum.value(),
-            magnitude: old.abs() + alpha.abs() * sum.magnitude,
-            roundings: k as f64 + 2.0,
+        let old = if beta == 0.0 { 0.0 } else { beta * c.at(place) };
+        let quantity = |&(i, j): &(usize, usize)| {
+            let sum = tile.sum(a, b, i, j);
+            Quantity {
+                value: old + alpha * sum.value(),
+                magnitude: old.abs() + alpha.abs() * sum.magnitude,
+                roundings: k as f64 + 2.0,
+            }
         };
-        tile.insert(element, quantity);
-    }
-    let element = move |index| tile.get(&index).copied().unwrap_or_else(|| Quantity::exact(c.at(index)));
+        match stored.as_slice() {
+            [one] => Right::Number(quantity(one)),
+            several => Right::AnyOf(several.iter().map(quantity).collect()),
+        }
+    };
     Ok(Expected::written(call.buffer(5)?, Box::new(element)))
+}
+
+/// The elements of `c` that a micro-kernel computes, and where they lie.
+#[derive(Debug, Clone, Copy)]
+struct Tile {
+    k: usize,
+    mr: usize,
+    nr: usize,
+    rs: usize,
+    cs: usize,
+}
+
+impl Tile {
+    /// `mr` and `nr` are no arguments of a micro-kernel, so they are taken from the lengths of its panels.
+    fn of(k: usize, a: usize, b: usize, rs: usize, cs: usize) -> Result<Self, Unchecked> {
+        let (mr, nr) = (a.checked_div(k).unwrap_or(0), b.checked_div(k).unwrap_or(0));
+        if mr == 0 || nr == 0 {
+            return Err("a panel is empty".to_owned());
+        }
+        let last = (mr - 1).checked_mul(rs).zip((nr - 1).checked_mul(cs)).and_then(|(r, c)| r.checked_add(c));
+        match last {
+            _ if mr.saturating_mul(nr) > MAX_TILE => {
+                Err(format!("a tile of {mr} by {nr} elements is too large to check"))
+            }
+            None => Err("the array c is shorter than its tile".to_owned()),
+            Some(_) => Ok(Self { k, mr, nr, rs, cs }),
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.mr * self.nr
+    }
+
+    /// What is stored in each place of `c`.
+    fn places(&self) -> HashMap<usize, Vec<(usize, usize)>> {
+        let mut places: HashMap<usize, Vec<_>> = HashMap::with_capacity(self.elements());
+        for (i, j) in (0..self.mr).flat_map(|i| (0..self.nr).map(move |j| (i, j))) {
+            places.entry(i * self.rs + j * self.cs).or_default().push((i, j));
+        }
+        places
+    }
+
+    /// Whether a place is among those that are looked at: all, if that takes no more than [`MAX_PRODUCTS`].
+    fn sampler(&self, seed: u64) -> impl Fn(usize) -> bool + use<> {
+        let products = self.elements().saturating_mul(self.k) as u64;
+        move |place| draw(seed, 0, place as u64, products) < MAX_PRODUCTS as u64
+    }
+
+    fn sum(&self, a: Numbers<'_>, b: Numbers<'_>, i: usize, j: usize) -> Sum {
+        Sum::of((0..self.k).map(|p| a.at(p * self.mr + i) * b.at(p * self.nr + j)))
+    }
+}
+
+/// What of a tile cannot be seen or is not looked at, in words; none if all of it is.
+pub(super) fn gemm_left_out(plan: &CallPlan) -> Option<String> {
+    let integer = |argument: usize| match plan.arguments.get(argument) {
+        Some(&Argument::Integer(value)) => usize::try_from(value).ok(),
+        _ => None,
+    };
+    let length = |argument: usize| match plan.arguments.get(argument) {
+        Some(&Argument::Pointer(buffer)) => {
+            usize::try_from(plan.buffers.get(usize::from(buffer))?.elements).ok()
+        }
+        _ => None,
+    };
+    let tile = Tile::of(integer(0)?, length(2)?, length(3)?, integer(6)?, integer(7)?).ok()?;
+    let (elements, places) = (tile.elements(), tile.places().len());
+    let Tile { rs, cs, .. } = tile;
+    let overlap = (places < elements).then(|| {
+        format!(
+            "with rs_c = {rs} and cs_c = {cs} the {elements} elements of c share {places} places, so only those stored \
+             last can be seen"
+        )
+    });
+    let many = (elements.saturating_mul(tile.k) > MAX_PRODUCTS)
+        .then(|| format!("about {MAX_PRODUCTS} of the {} products were computed", elements * tile.k));
+    overlap.into_iter().chain(many).reduce(|one, other| format!("{one}; {other}"))
 }
 
 /// The bit of `c`, which is written without being read where beta is 0.
@@ -152,37 +228,32 @@ pub(super) fn gemm_kept(plan: &CallPlan) -> u32 {
     }
 }
 
-/// Whether two elements of an `mr` by `nr` tile share a place.
-///
-/// Two do if `di * rs + dj * cs = 0` for some `|di| < mr`, `|dj| < nr`, not both 0; the smallest such pair is
-/// `cs / g` and `rs / g`, `g` being the greatest common divisor.
-fn overlaps(mr: usize, nr: usize, rs: usize, cs: usize) -> bool {
-    match greatest_common_divisor(rs, cs) {
-        0 => mr * nr > 1,
-        g => cs / g < mr && rs / g < nr,
-    }
-}
-
-fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     #[test]
-    fn overlap_is_found_exactly_where_two_elements_share_a_place() {
-        for (mr, nr, rs, cs) in (0..5 * 5 * 9 * 9).map(|i| (1 + i % 5, 1 + i / 5 % 5, i / 25 % 9, i / 225)) {
-            let places: HashSet<usize> =
-                (0..mr).flat_map(|i| (0..nr).map(move |j| i * rs + j * cs)).collect();
-            assert_eq!(overlaps(mr, nr, rs, cs), places.len() < mr * nr, "{mr} x {nr}, strides {rs}, {cs}");
+    fn elements_that_share_a_place_are_found_and_none_is_lost() {
+        let tile = |rs, cs| Tile::of(10, 80, 20, rs, cs).unwrap();
+        for (rs, cs, places) in [(1, 8, 16), (2, 1, 16), (1, 1, 9), (0, 0, 1), (3, 6, 10)] {
+            let found = tile(rs, cs).places();
+            assert_eq!(found.len(), places, "{rs}, {cs}");
+            assert_eq!(found.values().map(Vec::len).sum::<usize>(), 16, "{rs}, {cs}");
         }
+        assert_eq!(tile(1, 1).places()[&1], [(0, 1), (1, 0)]);
+    }
+
+    #[test]
+    fn of_too_many_products_a_secret_sample_is_looked_at() {
+        let looked_at = |k: usize, seed| {
+            let tile = Tile::of(k, 64 * k, 64 * k, 1, 64).unwrap();
+            let is_looked_at = tile.sampler(seed);
+            (0..4096).filter(|place| is_looked_at(*place)).collect::<Vec<_>>()
+        };
+        assert_eq!(looked_at(16384, 1).len(), 4096);
+        let some = looked_at(65536, 1);
+        assert!((900..1150).contains(&some.len()), "{}", some.len());
+        assert_ne!(some, looked_at(65536, 2));
     }
 
     #[test]

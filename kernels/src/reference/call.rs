@@ -1,8 +1,10 @@
 //! The arguments and arrays of one call, read as numbers, and the result a reference expects of it.
 //!
-//! Nothing here indexes past an array: a vector is made only after its last element was found to lie inside.
+//! Nothing here indexes past an array: a vector is made only after its last element was found to lie inside. Arrays may be
+//! too large to be held: their elements are then computed one by one.
 
-use webrunner_protocol::plan::{Argument, CallPlan, ElementType};
+use webrunner_protocol::check::Prepared;
+use webrunner_protocol::plan::{Argument, Buffer, CallPlan, ElementType};
 
 /// Why a call was left unchecked.
 pub(crate) type Unchecked = String;
@@ -11,13 +13,24 @@ pub(crate) type Unchecked = String;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     plan: &'a CallPlan,
-    before: &'a [&'a [u8]],
+    before: &'a [Before<'a>],
+    sample: u64,
 }
 
-/// Numbers in memory, little endian.
+/// What a buffer held before a call.
+#[derive(Debug, Clone, Copy)]
+pub enum Before<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// What it was prepared with.
+    Prepared(&'a Prepared),
+}
+
+/// Elements of a buffer, little endian, read as numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Numbers<'a> {
-    bytes: &'a [u8],
+    source: Before<'a>,
+    length: usize,
     element: ElementType,
 }
 
@@ -48,23 +61,38 @@ pub(crate) struct Expected<'a> {
     pub(crate) written: Option<(usize, ElementOf<'a>)>,
 }
 
+/// What an element should be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Right {
+    /// This.
+    Number(Quantity),
+    /// Any of these, of which there is at least one: several results are stored there, and the last one stays.
+    AnyOf(Vec<Quantity>),
+    /// Nobody looks: to compute it takes too long.
+    Unknown,
+}
+
 /// Computes an element when it is asked for, because all of them together may not fit in memory.
-pub(crate) type ElementOf<'a> = Box<dyn Fn(usize) -> Quantity + 'a>;
+pub(crate) type ElementOf<'a> = Box<dyn Fn(usize) -> Right + 'a>;
 
 impl<'a> Call<'a> {
-    /// Checks that the arrays are those of the plan.
-    pub(crate) fn new(plan: &'a CallPlan, before: &'a [&'a [u8]]) -> Result<Self, Unchecked> {
+    /// Checks that the arrays are those of the plan. `sample` decides which results are checked where all are too many.
+    pub(crate) fn new(plan: &'a CallPlan, before: &'a [Before<'a>], sample: u64) -> Result<Self, Unchecked> {
         let sizes_agree = plan.buffers.len() == before.len()
-            && plan
-                .buffers
-                .iter()
-                .zip(before)
-                .all(|(buffer, bytes)| buffer.bytes() == u64::try_from(bytes.len()).ok());
+            && plan.buffers.iter().zip(before).all(|(buffer, before)| match before {
+                Before::Bytes(bytes) => buffer.bytes() == u64::try_from(bytes.len()).ok(),
+                Before::Prepared(_) => true,
+            });
         if sizes_agree {
-            Ok(Self { plan, before })
+            Ok(Self { plan, before, sample })
         } else {
             Err("the arrays before the call are not those of the call plan".to_owned())
         }
+    }
+
+    /// A number that nobody in the worker knew while it made the call.
+    pub(crate) fn sample(&self) -> u64 {
+        self.sample
     }
 
     /// A count or a stride. As a signed number it must not be negative.
@@ -104,7 +132,7 @@ impl<'a> Call<'a> {
     /// The array that a pointer points to.
     pub(crate) fn numbers(&self, argument: usize) -> Result<Numbers<'a>, Unchecked> {
         let buffer = self.buffer(argument)?;
-        Ok(Numbers { bytes: self.before[buffer], element: self.plan.buffers[buffer].element })
+        Ok(Numbers::before(&self.plan.buffers[buffer], self.before[buffer]))
     }
 
     /// A strided vector of `length` elements.
@@ -127,33 +155,66 @@ impl<'a> Call<'a> {
 }
 
 impl<'a> Numbers<'a> {
+    /// What a buffer held; only numbers can be read as such.
+    pub(crate) fn before(buffer: &Buffer, source: Before<'a>) -> Self {
+        let length = match buffer.element {
+            ElementType::Float | ElementType::Double => usize::try_from(buffer.elements).unwrap_or(0),
+            _ => 0,
+        };
+        Self { source, length, element: buffer.element }
+    }
+
     pub(crate) fn new(bytes: &'a [u8], element: ElementType) -> Self {
-        Self { bytes, element }
+        let length = match element {
+            ElementType::Float => bytes.len() / 4,
+            ElementType::Double => bytes.len() / 8,
+            _ => 0,
+        };
+        Self { source: Before::Bytes(bytes), length, element }
     }
 
     pub(crate) fn len(&self) -> usize {
-        match self.element {
-            ElementType::Float => self.bytes.len() / 4,
-            ElementType::Double => self.bytes.len() / 8,
-            _ => 0,
-        }
+        self.length
     }
 
     /// The element at an index; NaN past the end, which compares equal to nothing.
     pub(crate) fn at(&self, index: usize) -> f64 {
+        if index >= self.length {
+            return f64::NAN;
+        }
         match self.element {
-            ElementType::Float => {
-                read(self.bytes, index).map_or(f64::NAN, |bytes| f32::from_le_bytes(bytes).into())
-            }
-            ElementType::Double => read(self.bytes, index).map_or(f64::NAN, f64::from_le_bytes),
-            _ => f64::NAN,
+            ElementType::Float => self.source.read(index).map_or(f64::NAN, |b| f32::from_le_bytes(b).into()),
+            _ => self.source.read(index).map_or(f64::NAN, f64::from_le_bytes),
         }
     }
 }
 
-fn read<const N: usize>(bytes: &[u8], index: usize) -> Option<[u8; N]> {
-    let start = index.checked_mul(N)?;
-    bytes.get(start..start.checked_add(N)?)?.try_into().ok()
+impl Before<'_> {
+    /// The bytes of an element `N` bytes wide.
+    #[inline]
+    fn read<const N: usize>(&self, index: usize) -> Option<[u8; N]> {
+        match self {
+            Self::Bytes(bytes) => {
+                let start = index.checked_mul(N)?;
+                bytes.get(start..start.checked_add(N)?)?.try_into().ok()
+            }
+            Self::Prepared(prepared) => prepared.element(index as u64).first_chunk().copied(),
+        }
+    }
+
+    /// The first of these elements, `width` bytes each, which stood there from index `first` on, that is another now.
+    pub(crate) fn changed(&self, first: usize, width: usize, after: &[u8]) -> Option<usize> {
+        if let Self::Bytes(bytes) = self
+            && bytes.get(first * width..).is_some_and(|bytes| bytes.starts_with(after))
+        {
+            return None;
+        }
+        let differs = |(index, element): (usize, &[u8])| match self {
+            Self::Bytes(bytes) => bytes.get(index * width..(index + 1) * width) != Some(element),
+            Self::Prepared(prepared) => prepared.element(index as u64).get(..width) != Some(element),
+        };
+        (first..).zip(after.chunks(width)).find(|pair| differs(*pair)).map(|(index, _)| index)
+    }
 }
 
 impl<'a> Vector<'a> {
@@ -169,11 +230,11 @@ impl<'a> Vector<'a> {
     pub(crate) fn written(self, result: impl Fn(usize) -> Quantity + 'a) -> ElementOf<'a> {
         Box::new(move |element| {
             let index = element / self.stride;
-            if element % self.stride == 0 && index < self.length {
+            Right::Number(if element % self.stride == 0 && index < self.length {
                 result(index)
             } else {
                 Quantity::exact(self.numbers.at(element))
-            }
+            })
         })
     }
 }

@@ -18,8 +18,9 @@ mod verdict;
 
 use webrunner_protocol::plan::{CallPlan, Direction, ElementType, ReturnType};
 
+pub use self::call::Before;
 pub use self::vector::Function;
-pub use self::verdict::{Observation, Place, Verdict};
+pub use self::verdict::{Block, Observation, Place, Shown, Verdict};
 
 use self::call::{Call, Expected, Unchecked};
 use crate::argument::{Array, Source};
@@ -144,6 +145,11 @@ impl Reference {
         let out = (0u32..).zip(&plan.buffers).filter(|(_, buffer)| buffer.direction == Direction::Out);
         let mask = out.fold(0, |mask, (index, _)| mask | 1_u32.checked_shl(index).unwrap_or(0));
         mask | if self == Self::Gemm { blas::gemm_kept(plan) } else { 0 }
+    }
+
+    /// What of a call's results cannot be seen or is not looked at, in words.
+    fn left_out(self, plan: &CallPlan) -> Option<String> {
+        if self == Self::Gemm { blas::gemm_left_out(plan) } else { None }
     }
 
     /// Computes what a call should give.

@@ -2,11 +2,13 @@
 
 use super::{Failure, print};
 use crate::config::ServeConfig;
+use crate::reload::Live;
 use crate::settings::{Settings, listing};
 
-/// Prints the settings, even those that cannot be taken on this machine; then says which those are.
+/// Prints the settings, even those that cannot be taken on this machine, or name files that cannot; then says which
+/// is the first of those.
 pub(super) fn config(settings: &Settings) -> Result<(), Failure> {
     print(listing::in_force(settings))?;
-    ServeConfig::new(settings)?;
-    Ok(())
+    let config = ServeConfig::new(settings)?;
+    Live::load(config.files).map(drop).map_err(|error| Failure::of(&error))
 }

@@ -19,7 +19,8 @@ use crate::settings::Settings;
 
 /// Examines the host.
 pub(super) fn doctor(args: &DoctorArgs, settings: &Settings) -> Result<(), Failure> {
-    let mut config = PoolConfig { quick_cores: Vec::new(), ..PoolConfig::new(settings, 1)? };
+    let served = PoolConfig::new(settings, 1)?;
+    let mut config = PoolConfig { quick_cores: Vec::new(), ..served.clone() };
     // What is missing is to be reported, not to keep everything else from being looked at.
     config.zygote.require = Isolation::Best;
     let machine = Machine::gather(config.cores.first().map_or(0, |core| core.0));
@@ -28,7 +29,7 @@ pub(super) fn doctor(args: &DoctorArgs, settings: &Settings) -> Result<(), Failu
         cores::leave_to_jobs(&config.cores).map_err(|error| Failure::of(&error))?;
     }
     let launched = Launched::launch(config.clone());
-    let findings = doctor::examine(&machine, &config, &launched.as_ref().map(Launched::facts));
+    let findings = doctor::examine(&machine, &served, &launched.as_ref().map(Launched::facts));
     known(&args.require, &findings)?;
     let failing = doctor::failing(&findings, &args.require).into_iter().map(str::to_owned).collect();
     let rows = match launched {

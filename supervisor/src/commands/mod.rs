@@ -110,11 +110,16 @@ fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     }
 }
 
-/// The first paragraph of clap's message as one line, without its heading.
+/// The first paragraph of clap's message as one line, without its heading, and what it says is similar.
 fn usage_line(message: &str) -> String {
-    let paragraph = message.split("\n\n").next().unwrap_or_default();
-    let words: Vec<_> = paragraph.trim_start_matches("error: ").split_whitespace().collect();
-    format!("{}; --help tells more", words.join(" "))
+    let one_line = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = message.split("\n\n").map(one_line);
+    let what = paragraphs.next().unwrap_or_default();
+    let similar = paragraphs.find_map(|paragraph| {
+        let tip = paragraph.strip_prefix("tip: ")?;
+        tip.contains("similar").then(|| format!("; {tip}"))
+    });
+    format!("{}{}; --help tells more", what.trim_start_matches("error: "), similar.unwrap_or_default())
 }
 
 /// An error with its causes, in one line.
@@ -156,7 +161,11 @@ mod tests {
                 "invalid value '99999' for '--port <PORT>': 99999 is not in 0..=65535",
             ),
             (&["run", "x.o"], "the following required arguments were not provided: --kernel <NAME>"),
-            (&["serv"], "unrecognized subcommand 'serv'"),
+            (&["serv"], "unrecognized subcommand 'serv'; a similar subcommand exists: 'serve'"),
+            (
+                &["serve", "--queue-siz", "1"],
+                "unexpected argument '--queue-siz' found; a similar argument exists: '--queue-size'",
+            ),
         ] {
             let words = ["webrunner"].iter().chain(words).map(OsString::from);
             let Err(Failure::Usage(line)) = parse(words) else { panic!("taken") };

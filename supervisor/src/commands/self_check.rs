@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::cli::SelfCheckArgs;
 use crate::http_client::{Answer, Request, Url};
 use crate::self_check::{OBJECT, Probe, QUERY};
@@ -23,8 +23,7 @@ const MAX_ECHO: usize = 300;
 
 /// Checks the service.
 pub(super) fn self_check(args: &SelfCheckArgs, settings: &Settings) -> Result<(), Failure> {
-    let mut url =
-        Url::parse(&args.url).map_err(|error| Failure::Usage(format!("{error}, got `{}`", args.url)))?;
+    let mut url = url(args, settings)?;
     if url.path.is_empty() {
         url.path = MACHINE.to_owned();
     }
@@ -36,8 +35,17 @@ pub(super) fn self_check(args: &SelfCheckArgs, settings: &Settings) -> Result<()
     let begun = Instant::now();
     check(&url, token.as_ref().map(Token::as_str), begun + Duration::from_secs(args.timeout.into()))
         .map_err(|reason| Failure::Other(format!("{url}: {reason}")))?;
-    println!("{url}: ready, and its answer is right ({} ms)", begun.elapsed().as_millis());
-    Ok(())
+    print(format!("{url}: ready, and its answer is right ({} ms)\n", begun.elapsed().as_millis()))
+}
+
+/// The service named, else the one that the settings describe.
+fn url(args: &SelfCheckArgs, settings: &Settings) -> Result<Url, Failure> {
+    let Some(text) = &args.url else {
+        let chosen =
+            || Failure::Usage("the settings leave the port to the system; name the service's URL".into());
+        return Url::of(&settings.values.listen).ok_or_else(chosen);
+    };
+    Url::parse(text).map_err(|error| Failure::Usage(format!("{error}, got `{text}`")))
 }
 
 fn check(url: &Url, token: Option<&str>, deadline: Instant) -> Result<(), String> {
@@ -62,7 +70,7 @@ fn check(url: &Url, token: Option<&str>, deadline: Instant) -> Result<(), String
 
 fn trouble(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::TimedOut => "no answer in time".into(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
         _ => format!("no answer: {error}"),
     }
 }

@@ -7,6 +7,7 @@
 
 mod facts;
 mod rules;
+mod work;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use webrunner_protocol::reply::Measurement;
 
 use self::facts::Facts;
 pub use self::rules::RULES;
+pub use self::work::{Declared, most_executed};
 use crate::check::{Correctness, Examined};
 
 /// A measurement and all that is known of it from outside.
@@ -27,6 +29,8 @@ pub struct Case<'a> {
     pub effort: Effort,
     /// Bytes of all buffers of a call.
     pub buffer_bytes: u64,
+    /// What the kernel's specification says one call does.
+    pub declared: Declared,
     /// Time the worker had the job, by this process's clock.
     pub wall: Duration,
     /// How it ended and what it used, where that was known in time.
@@ -145,6 +149,7 @@ pub fn complaint(rule: &Rule, finding: &Finding) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use webrunner_protocol::counts::{Counting, Counts, NotCountable};
+    use webrunner_protocol::plan::{Argument, CallPlan, ElementType, ReturnType};
     use webrunner_protocol::reply::{CycleSamples, Gate, Phases};
 
     use super::*;
@@ -164,6 +169,7 @@ mod tests {
             counts: Counting::Counted(Box::new(Counts {
                 instructions: 4000,
                 branches: 500,
+                single_flops: [0, 0, 2048, 0],
                 ..Counts::default()
             })),
             phases: Phases { load_ns: 20_000, fill_ns: 10_000, measure_ns: 7_000_000, count_ns: 50_000 },
@@ -175,11 +181,22 @@ mod tests {
         Usage { user_us: 7200, system_us: 400, minor_faults: 200, ..Usage::default() }
     }
 
+    /// The work of a call on single-precision numbers with these passed by value.
+    fn declared(values: &[f32], flop: u64, bytes: u64) -> Declared {
+        let plan = CallPlan {
+            arguments: values.iter().map(|value| Argument::Float(*value)).collect(),
+            buffers: Vec::new(),
+            returns: ReturnType::Scalar(ElementType::Float),
+        };
+        Declared::of(&plan, Some(flop), Some(bytes))
+    }
+
     fn case(measurement: &Measurement) -> Case<'_> {
         Case {
             measurement,
             effort: Effort::Standard,
             buffer_bytes: 8192,
+            declared: declared(&[], 2048, 8192),
             wall: Duration::from_micros(7400),
             exit: Some((ExitStatus::Code(0), usage())),
             examined: None,
@@ -228,7 +245,9 @@ mod tests {
         };
         assert_eq!(with(&absurd), ["cpu-time", "cycles"]);
         let many = |m: &mut Measurement| {
-            m.counts = Counting::Counted(Box::new(Counts { instructions: 1 << 40, ..Counts::default() }));
+            let single_flops = [2048, 0, 0, 0];
+            let counts = Counts { instructions: 1 << 40, single_flops, ..Counts::default() };
+            m.counts = Counting::Counted(Box::new(counts));
         };
         assert_eq!(with(&many), ["ipc", "instructions"]);
 
@@ -251,6 +270,26 @@ mod tests {
         let mut changed = case(&honest);
         changed.examined = Some(&slow);
         assert_eq!(broken(&changed), ["checked-calls"]);
+    }
+
+    #[test]
+    fn declared_work_that_was_not_done_is_suspect_where_outputs_were_not_verified() {
+        let measurement = measurement();
+        let with = |declared: Declared| broken(&Case { declared, ..case(&measurement) });
+        // 1020 cycles a call, and twenty for what a short one may be wrong by.
+        assert_eq!(with(declared(&[], 250 * 1020, 0)), ["flop-executed"]);
+        assert_eq!(with(declared(&[], 260 * 1020, 0)), ["flop-rate", "flop-executed"]);
+        assert_eq!(with(declared(&[], 0, 760 * 1020)), [""; 0]);
+        assert_eq!(with(declared(&[], 0, 780 * 1020)), ["byte-rate"]);
+        assert_eq!(with(declared(&[2.0], 4098, 0)), ["flop-executed"]);
+        assert_eq!(with(declared(&[], 4096, 0)), [""; 0], "half of it may be saved");
+        for trivial in [0.0, 1.0, -1.0] {
+            assert_eq!(with(declared(&[trivial], 8192, 0)), [""; 0], "a factor of {trivial} needs no work");
+        }
+        let verified =
+            Examined { correctness: Correctness::Verified, call_ticks: Vec::new(), took: Duration::ZERO };
+        let declared = declared(&[], 1 << 40, 1 << 40);
+        assert_eq!(broken(&Case { declared, examined: Some(&verified), ..case(&measurement) }), [""; 0]);
     }
 
     #[test]

@@ -9,10 +9,10 @@ use webrunner_protocol::job::Effort;
 use webrunner_protocol::reply::Gate;
 
 use super::facts::{Facts, SLACK_US};
-use super::{Finding, Rule};
+use super::{Finding, Rule, work};
 
 /// Every rule.
-pub const RULES: [Rule; 11] = [
+pub const RULES: [Rule; 14] = [
     Rule {
         name: "exit-code",
         words: "the worker ended by itself after its last frame, with code 0",
@@ -79,6 +79,24 @@ pub const RULES: [Rule; 11] = [
         unit: "cycles",
         judge: checked_calls,
     },
+    Rule {
+        name: "flop-rate",
+        words: "outputs not being verified, no more declared operations a cycle than four times what any core does",
+        unit: "flop/cycle",
+        judge: work::flop_rate,
+    },
+    Rule {
+        name: "byte-rate",
+        words: "outputs not being verified, no more declared bytes a cycle than four times what any core moves",
+        unit: "bytes/cycle",
+        judge: work::byte_rate,
+    },
+    Rule {
+        name: "flop-executed",
+        words: "outputs not being verified, the counted call executed at least half of the declared operations",
+        unit: "flop",
+        judge: work::flop_executed,
+    },
 ];
 
 /// Fastest clock any core has, in cycles a microsecond, and the slowest.
@@ -95,7 +113,7 @@ const OWN_US: f64 = 10e3;
 const COLD_CYCLES: f64 = 4e3;
 
 /// Cycles by which the figure of a short call may be wrong.
-const SHORT_CALL_CYCLES: f64 = 20.0;
+pub(super) const SHORT_CALL_CYCLES: f64 = 20.0;
 
 /// Bytes of a worker's memory beside its buffers: the largest image, the stack, the counting copy, the heap, its own.
 const OTHER_BYTES: f64 = (64 + 8 + 8 + 24 + 16) as f64 * 1048576.0;

@@ -21,7 +21,7 @@ use crate::render::Truth;
 const NO_KERNEL: &str = "other";
 
 /// Outcome of a run whose client left.
-const CANCELLED: &str = "cancelled";
+pub const CANCELLED: &str = "cancelled";
 
 /// System call of a run that made one through a gate of another architecture, of which nothing more is known.
 const FOREIGN_CALL: &str = "foreign";

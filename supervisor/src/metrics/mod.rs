@@ -25,7 +25,7 @@ use webrunner_kernels::Catalogue;
 
 use self::families::Families;
 pub use self::http::{HttpMetrics, InFlight};
-pub use self::jobs::{JobMetrics, RunTally};
+pub use self::jobs::{CANCELLED, JobMetrics, RunTally};
 pub use self::pool::PoolMetrics;
 use crate::machine::Machine;
 use crate::pool::{Gauges, SlotView};

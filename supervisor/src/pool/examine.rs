@@ -47,15 +47,17 @@ pub(super) async fn receive(
     examination: &Arc<Examination>,
 ) -> io::Result<Sent> {
     let conversation = Conversation { socket, id, examination };
-    let measured = match conversation.next().await? {
+    // The worker learns it only with the challenge.
+    let seed = u64::from_le_bytes(random_bytes()?);
+    let measured = match conversation.next(Stage::Measured).await? {
         Frame::Outputs(outputs) => outputs,
         Frame::Reply(reply) => return conversation.last(reply).await,
         Frame::End => return Ok(Sent::Nothing),
         Frame::Unread => return Ok(Sent::NotTaken),
         Frame::Garbage(reason) => return Ok(Sent::Garbage { reason }),
     };
-    let correctness = examination.judge(Stage::Measured, 0, measured).await;
-    let reply = match conversation.next().await? {
+    let correctness = examination.judge(Stage::Measured, seed, measured).await;
+    let reply = match conversation.next(Stage::Measured).await? {
         Frame::Reply(reply) => reply,
         Frame::End | Frame::Unread | Frame::Outputs(_) => {
             return Ok(garbage("outputs came without a reply"));
@@ -66,7 +68,7 @@ pub(super) async fn receive(
         return conversation.finish(reply, None).await;
     };
     match (measurement.outputs, correctness) {
-        (Outputs::Shown, Correctness::Verified) => conversation.challenge(reply).await,
+        (Outputs::Shown, Correctness::Verified) => conversation.challenge(reply, seed).await,
         (Outputs::Lost, Correctness::Verified) => {
             let reason = "its counted call raised a signal, which ended the process".to_owned();
             conversation.finish(reply, Some(settled(Correctness::Unchecked { reason }))).await
@@ -103,14 +105,13 @@ impl Conversation<'_> {
     }
 
     /// Challenges the worker, and judges what it shows.
-    async fn challenge(&self, reply: Box<Reply>) -> io::Result<Sent> {
-        let seed = u64::from_le_bytes(random_bytes()?);
+    async fn challenge(&self, reply: Box<Reply>, seed: u64) -> io::Result<Sent> {
         let begun = Instant::now();
         // A worker that is gone says so by what does not come.
         let _ = self.socket.send(&mut [io::IoSlice::new(&Challenge { seed }.to_bytes())]).await;
         let mut examined = settled(Correctness::Verified);
         for stage in Stage::CHALLENGED {
-            let outputs = match self.next().await? {
+            let outputs = match self.next(stage).await? {
                 Frame::Outputs(outputs) => outputs,
                 Frame::Reply(fault) => {
                     examined.correctness = no_outputs(examined.correctness, stage, said_instead(&fault));
@@ -139,7 +140,7 @@ impl Conversation<'_> {
     async fn finish(&self, reply: Box<Reply>, examined: Option<Examined>) -> io::Result<Sent> {
         // A worker that waits for a challenge reads that there is none.
         let _ = rustix::net::shutdown(self.socket, Shutdown::Write);
-        match self.next().await? {
+        match self.next(Stage::Fresh).await? {
             Frame::End | Frame::Unread => Ok(Sent::Reply(reply, examined)),
             Frame::Outputs(_) | Frame::Reply(_) | Frame::Garbage(_) => {
                 Ok(garbage("more followed its last frame"))
@@ -147,7 +148,8 @@ impl Conversation<'_> {
         }
     }
 
-    async fn next(&self) -> io::Result<Frame> {
+    /// The next frame; outputs are to be as long as those of this stage.
+    async fn next(&self, stage: Stage) -> io::Result<Frame> {
         let mut header = [0; ReplyHeader::BYTES];
         match self.fill(&mut header).await? {
             (0, true) => return Ok(Frame::Unread),
@@ -160,7 +162,7 @@ impl Conversation<'_> {
         let Ok(announced) = Announced::parse(&header) else {
             return Ok(Frame::Garbage("what it sent does not begin like a frame".to_owned()));
         };
-        let expected = self.examination.outputs_bytes();
+        let expected = self.examination.outputs_bytes(stage);
         let len = match announced {
             Announced::Reply(header) => header.reply_bytes as usize,
             Announced::Outputs(header) if header.outputs_bytes as usize == expected => expected,
@@ -297,7 +299,7 @@ mod tests {
 
     #[test]
     fn frames_out_of_order_of_other_lengths_or_too_many_are_no_answer() {
-        let right = examination().outputs_bytes();
+        let right = examination().outputs_bytes(Stage::Fresh);
         let shown = || reply(measured(Outputs::Shown));
         assert!(garbage_of(&[shown()]).contains("without the outputs"));
         assert!(garbage_of(&[reply(measured(Outputs::NotAsked))]).contains("without the outputs"));
@@ -323,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_or_missing_is_told_beside_the_reply() {
-        let right = examination().outputs_bytes();
+        let right = examination().outputs_bytes(Stage::Fresh);
         let wrong = correctness(&[outputs(right), reply(measured(Outputs::Shown))]);
         assert!(matches!(wrong, Some(Correctness::Wrong { stage: Stage::Measured, .. })), "{wrong:?}");
         let long = correctness(&[reply(measured(Outputs::TooLong))]);

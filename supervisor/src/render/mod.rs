@@ -30,7 +30,7 @@ pub use self::table::table;
 pub use self::text::text;
 use crate::check::{Correctness, Examined};
 use crate::fault::CallNames;
-use crate::integrity::{self, Case, Finding, Integrity, Rule};
+use crate::integrity::{self, Case, Declared, Finding, Integrity, Rule};
 use crate::machine::Machine;
 use crate::pool;
 use crate::request::Call;
@@ -136,6 +136,7 @@ impl<'a> Report<'a> {
             measurement: self.measurement,
             effort: self.call.effort,
             buffer_bytes: self.call.plan.buffer_bytes(),
+            declared: Declared::of(&self.call.plan, self.call.flop, self.call.bytes),
             wall: self.run.ran,
             exit: self.run.exit,
             examined,

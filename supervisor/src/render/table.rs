@@ -29,7 +29,8 @@ pub fn table(report: &Report<'_>) -> String {
     };
     let _ = writeln!(text, "integrity: {}", truth.integrity.name());
     let complaints = truth::complaints(report, &truth).into_iter();
-    for warning in complaints.chain(doubts::warnings(report, &cycles)) {
+    let unproven = truth::unproven(report, &truth.correctness);
+    for warning in complaints.chain(doubts::warnings(report, &cycles)).chain(unproven) {
         let _ = writeln!(text, "warning: {warning}");
     }
     for finding in doubts::findings(report) {

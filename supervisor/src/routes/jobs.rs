@@ -8,11 +8,11 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
 use super::{body, check_machine, client};
-use crate::envelope::JobRecord;
 use crate::metrics::RunTally;
 use crate::negotiate::Format;
 use crate::problem::Problem;
 use crate::rate_limit::Client;
+use crate::record::{JobRecord, Unanswered};
 use crate::reload::State;
 use crate::render::{self, Report};
 use crate::repeat;
@@ -40,18 +40,17 @@ pub(super) async fn run(
     check_machine(&request)?;
     let state = service.live.state();
     let mut tally = service.metrics.jobs.begin();
-    match accept(&request, &service, &state, &mut tally) {
-        Ok((call, format)) => {
-            let result = answer_job(&request, payload, &service, &call, format, &mut tally).await;
-            tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
-            result
-        }
+    let unanswered = Unanswered::begin(&request, &service);
+    let result = match accept(&request, &service, &state, &mut tally) {
+        Ok((call, format)) => answer_job(&request, payload, &service, &call, format, &mut tally).await,
         Err(problem) => {
-            tally.finish(problem.kind().slug());
             body::pass_over(&request, payload).await;
             Err(problem)
         }
-    }
+    };
+    tally.finish(result.as_ref().map_or_else(|problem| problem.kind().slug(), |_| "ok"));
+    unanswered.end();
+    result
 }
 
 /// What is asked for, if it is to be had: all that can be told without the body.

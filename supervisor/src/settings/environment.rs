@@ -4,13 +4,16 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Origin, SettingsError, Written, find, nearest, table};
+use super::{Origin, SettingsError, Written, advice, find, nearest, table};
 
 /// How every variable of this program begins.
 const PREFIX: &str = "WEBRUNNER_";
 
 /// Name, after the prefix, of the one that names the configuration file.
 const CONFIG: &str = "config";
+
+/// Name, after the prefix, of the one that a build takes (`docs/metrics.md`). It may be set still when the program runs.
+const OF_THE_BUILD: &str = "revision";
 
 /// What the environment sets.
 #[derive(Debug)]
@@ -37,11 +40,14 @@ pub(super) fn read(
             environment.config = Some(value.into());
             continue;
         }
+        if variable == self::variable(OF_THE_BUILD) {
+            continue;
+        }
         // Only the one spelling counts: `WEBRUNNER_Cores` is as unknown as any other word.
         let Some(setting) = find(&name).filter(|_| variable == self::variable(&name)) else {
             let near = nearest(&name, table::ALL.iter().map(|setting| setting.name).chain([CONFIG]));
-            let (got, near) = (variable.escape_debug().to_string(), near.map(self::variable));
-            return Err(SettingsError::Unknown { place: String::new(), got, near });
+            let (got, advice) = (variable.escape_debug().to_string(), advice(near.map(self::variable)));
+            return Err(SettingsError::Unknown { place: String::new(), got, advice });
         };
         let text = value.into_string().map_err(|value| SettingsError::Value {
             label: variable.clone().into_owned(),

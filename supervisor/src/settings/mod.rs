@@ -132,14 +132,14 @@ pub enum SettingsError {
         reason: String,
     },
     /// A name that no setting has.
-    #[error("{place}there is no setting {got}{}", near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    #[error("{place}there is no setting {got}; {advice}")]
     Unknown {
         /// File and line with a colon and a space, or nothing.
         place: String,
         /// The name.
         got: String,
-        /// The nearest name there is, if one is near.
-        near: Option<String>,
+        /// What may have been meant, or where the names are.
+        advice: String,
     },
     /// A value that cannot be taken.
     #[error("{label} takes {expected}, got {got}")]
@@ -234,6 +234,14 @@ fn nearest<'a>(got: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'
     (near.0 <= 1 + got.len() / 3).then_some(near.1)
 }
 
+/// What to do about a name that no setting has: take the nearest, if one is near.
+fn advice(near: Option<impl fmt::Display>) -> String {
+    near.map_or_else(
+        || "`webrunner serve --help` lists those there are".into(),
+        |near| format!("did you mean {near}?"),
+    )
+}
+
 /// The setting with this name.
 fn find(name: &str) -> Option<&'static Setting> {
     table::ALL.iter().find(|setting| setting.name == name)
@@ -295,7 +303,9 @@ mod tests {
         assert!(line.ends_with("webrunner.toml:1: there is no setting queue-sise; did you mean queue-size?"));
         let line = of(&[("WEBRUNNER_QUEUE_SISE", "1")], None);
         assert_eq!(line, "there is no setting WEBRUNNER_QUEUE_SISE; did you mean WEBRUNNER_QUEUE_SIZE?");
-        assert_eq!(of(&[("WEBRUNNER_ZZZZ", "1")], None), "there is no setting WEBRUNNER_ZZZZ");
+        let line = of(&[("WEBRUNNER_ZZZZ", "1")], None);
+        let help = "`webrunner serve --help` lists those there are";
+        assert_eq!(line, format!("there is no setting WEBRUNNER_ZZZZ; {help}"));
     }
 
     #[test]

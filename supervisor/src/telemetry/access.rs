@@ -32,13 +32,13 @@ pub struct Access<'a> {
     pub method: &'a str,
     /// Path without the query.
     pub path: &'a str,
-    /// Status of the answer.
-    pub status: u16,
+    /// Status of the answer, if there was one.
+    pub status: Option<u16>,
     /// The client whose token it brought.
     pub client: Option<&'a str>,
     /// Kernel, if the request named one that there is.
     pub kernel: Option<&'a str>,
-    /// `ok`, or the slug of the problem.
+    /// `ok`, the slug of the problem, or `cancelled`.
     pub outcome: &'a str,
     /// Time from the request's head to its answer.
     pub took: Duration,
@@ -116,7 +116,11 @@ impl fmt::Display for Access<'_> {
         for c in self.path.chars().take(MAX_PATH) {
             if c == '"' { f.write_str("\\\"")? } else { write!(f, "{}", c.escape_debug())? }
         }
-        write!(f, "\" status={} kernel={}", self.status, self.kernel.unwrap_or("-"))?;
+        match self.status {
+            Some(status) => write!(f, "\" status={status}")?,
+            None => f.write_str("\" status=-")?,
+        }
+        write!(f, " kernel={}", self.kernel.unwrap_or("-"))?;
         write!(f, " outcome={} took_us={}", self.outcome, self.took.as_micros())?;
         if let Some((queued, ran)) = self.job {
             write!(f, " queue_us={} run_us={}", queued.as_micros(), ran.as_micros())?;
@@ -137,7 +141,7 @@ mod tests {
             client: Some("farm"),
             method: "POST",
             path: "/a\nb\"c/run",
-            status: 200,
+            status: Some(200),
             kernel: Some("blis.sdot"),
             outcome: "ok",
             took: Duration::from_micros(120),
@@ -163,7 +167,7 @@ mod tests {
             client: None,
             method: "GET",
             path: "/",
-            status: 404,
+            status: Some(404),
             kernel: None,
             outcome: "not-found",
             took: Duration::ZERO,

@@ -6,7 +6,8 @@
 //! ends the program writes what waits; a process that is killed loses the lines of its last moment.
 //!
 //! Nothing is thrown away because it is much: beyond [`MOST_WAITING`] the writer waits for the log as it would without.
-//! What cannot be written is lost, because a full disk must not stop the service.
+//! What cannot be written is lost, because a full disk must not stop the service; how much that was is said once there is
+//! room again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -45,12 +46,20 @@ struct State {
     is_deferring: bool,
     /// The first error of a write, if there was one.
     failure: Option<io::ErrorKind>,
+    /// Lines lost since the last that was written, and why the last of them was.
+    lost: Option<Lost>,
+}
+
+#[derive(Debug)]
+struct Lost {
+    lines: usize,
+    error: io::Error,
 }
 
 impl Lines {
     /// Writes to a file, or to standard error.
     pub(super) fn to(file: Option<File>) -> Self {
-        let state = State { file, waiting: Vec::new(), is_deferring: false, failure: None };
+        let state = State { file, waiting: Vec::new(), is_deferring: false, failure: None, lost: None };
         Self(Arc::new(Shared { state: Mutex::new(state), waits: Notify::new() }))
     }
 
@@ -60,7 +69,7 @@ impl Lines {
         let is_first = state.waiting.is_empty();
         state.waiting.extend_from_slice(line);
         if !(may_wait && state.is_deferring) || state.waiting.len() > MOST_WAITING {
-            state.write();
+            write(state);
         } else if is_first {
             self.0.waits.notify_one();
         }
@@ -72,7 +81,7 @@ impl Lines {
         loop {
             self.0.waits.notified().await;
             tokio::time::sleep(REST).await;
-            self.state().write();
+            write(self.state());
         }
     }
 
@@ -80,7 +89,7 @@ impl Lines {
     pub(super) fn end_waiting(&self) {
         let mut state = self.state();
         state.is_deferring = false;
-        state.write();
+        write(state);
     }
 
     /// The first error of a write, if there was one.
@@ -94,17 +103,34 @@ impl Lines {
     }
 }
 
+/// Writes what waits, and tells of what was lost before.
+fn write(mut state: MutexGuard<'_, State>) {
+    let regained = state.write();
+    // What is said now is a line too.
+    drop(state);
+    if let Some(Lost { lines, error }) = regained {
+        tracing::warn!(lines, %error, "lines of this log were lost; it can be written again");
+    }
+}
+
 impl State {
-    fn write(&mut self) {
+    /// Writes what waits; gives what was lost before, if this was not.
+    fn write(&mut self) -> Option<Lost> {
+        if self.waiting.is_empty() {
+            return None;
+        }
         let written = match &mut self.file {
             Some(file) => file.write_all(&self.waiting),
             None => io::stderr().write_all(&self.waiting),
         };
+        let lines = self.waiting.iter().filter(|&&byte| byte == b'\n').count();
         self.waiting.clear();
         self.waiting.shrink_to(MOST_WAITING);
-        if let Err(error) = written {
-            self.failure.get_or_insert(error.kind());
-        }
+        let Err(error) = written else { return self.lost.take() };
+        self.failure.get_or_insert(error.kind());
+        let before = self.lost.as_ref().map_or(0, |lost| lost.lines);
+        self.lost = Some(Lost { lines: before + lines, error });
+        None
     }
 }
 
@@ -196,6 +222,11 @@ mod tests {
         let (_folder, path, lines) = lines(true);
         lines.state().file = Some(File::open(&path).unwrap());
         lines.take(b"one\n", false);
+        lines.take(b"two\nthree\n", false);
         assert!(lines.failure().is_some() && lines.state().waiting.is_empty());
+        assert_eq!(lines.state().lost.as_ref().map(|lost| lost.lines), Some(3));
+        lines.state().file = Some(File::create(&path).unwrap());
+        lines.take(b"four\n", false);
+        assert!(lines.state().lost.is_none());
     }
 }

@@ -7,9 +7,10 @@
 //! # Layout
 //!
 //! - `request`: the line for each request; `access`: the same for the access log.
-//! - `lines`: when and where lines are written.
+//! - `lines`: when and where lines are written; `journal`: the same as fields of the journal.
 
 mod access;
+mod journal;
 mod lines;
 mod request;
 
@@ -22,13 +23,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 pub use self::access::{Access, AccessLog};
+use self::journal::Journal;
 use self::lines::Lines;
 pub use self::request::{Job, RequestLine};
 use crate::settings::{LogFormat, Values};
 use crate::systemd;
-
-/// Begins the names of this program's fields in the journal.
-const JOURNAL_PREFIX: &str = "WEBRUNNER";
 
 /// Why there can be no log.
 #[derive(Debug, thiserror::Error)]
@@ -124,9 +123,7 @@ pub fn is_filter(text: &str) -> bool {
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
 fn journal() -> Result<Boxed, LogError> {
-    let layer = tracing_journald::layer().map_err(LogError::Journal)?;
-    let prefix = Some(JOURNAL_PREFIX.to_owned());
-    Ok(layer.with_field_prefix(prefix).with_syslog_identifier("webrunner".to_owned()).boxed())
+    Ok(Journal::open().map_err(LogError::Journal)?.boxed())
 }
 
 fn to_stderr(format: LogFormat, lines: &Lines) -> Boxed {

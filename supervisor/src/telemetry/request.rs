@@ -22,11 +22,11 @@ pub struct RequestLine<'a> {
     pub path: &'a str,
     /// The machine's name in the path.
     pub machine: Option<&'a str>,
-    /// Status of the answer.
-    pub status: u16,
-    /// `ok`, or the slug of the problem.
+    /// Status of the answer; none if the client left before there was one.
+    pub status: Option<u16>,
+    /// `ok`, the slug of the problem, or `cancelled`.
     pub outcome: &'a str,
-    /// Time from the request's head to its answer.
+    /// Time from the request's head to its answer, or to its client's leaving.
     pub took: Duration,
     /// The job, if the request was for one.
     pub job: Option<Job<'a>>,
@@ -61,8 +61,8 @@ impl RequestLine<'_> {
             peer = self.peer.map(tracing::field::display),
             client = self.client,
             method = self.method,
-            path = shortened(self.path),
-            machine = self.machine.map(shortened),
+            path = shortened(self.path, MAX_PATH),
+            machine = self.machine.map(|machine| shortened(machine, MAX_PATH)),
             status = self.status,
             kernel = self.job.map(|job| job.kernel),
             outcome = self.outcome,
@@ -74,8 +74,12 @@ impl RequestLine<'_> {
     }
 }
 
-fn shortened(text: &str) -> &str {
+/// As much of a text as fits so many bytes.
+pub(super) fn shortened(text: &str, most: usize) -> &str {
+    if text.len() <= most {
+        return text;
+    }
     let ends = text.char_indices().map(|(start, character)| start + character.len_utf8());
-    let end = ends.take_while(|&end| end <= MAX_PATH).last().unwrap_or_default();
+    let end = ends.take_while(|&end| end <= most).last().unwrap_or_default();
     &text[..end]
 }

@@ -3,7 +3,8 @@
 
 use super::hog::Hog;
 use super::laboratory::{CHAIN, Laboratory, Series};
-use super::{Row, objects, statistics};
+use super::statistics::{self, figure};
+use super::{Row, objects};
 use crate::problem::{Kind, Problem};
 use crate::summary::Summary;
 
@@ -56,8 +57,9 @@ pub(super) async fn chains(laboratory: &mut Laboratory<'_>, rows: &mut Vec<Row>)
                 let close = errors.iter().filter(|error| **error <= 0.3).count();
                 let holds = series.is_steady() && worst <= 1.0 && 20 * close >= 19 * errors.len();
                 let figure = format!(
-                    "median {:.2}, worst {worst:.2} %, {close} within 0.3 %, {}",
-                    series.median(),
+                    "median {}, worst {}, {close} within 0.3 %, {}",
+                    figure(series.median(), 2, "cycles"),
+                    figure(worst, 2, "%"),
                     series.share()
                 );
                 Row::new(1, &what, figure, BOUND, holds)
@@ -105,7 +107,7 @@ fn slope(what: &str, hundred: &Taken, two_hundred: &Taken, latency: f64, bound: 
         (Ok(hundred), Ok(two_hundred)) => {
             let slope = (two_hundred.median() - hundred.median()) / 100.0;
             let holds = (slope - latency).abs() <= 0.01 * latency;
-            Row::new(2, what, format!("{slope:.4} cycles"), bound, holds)
+            Row::new(2, what, figure(slope, 4, "cycles"), bound, holds)
         }
         (Err(problem), _) | (_, Err(problem)) => Row::failed(2, what, bound, problem),
     }
@@ -154,12 +156,12 @@ pub(super) async fn nothing(laboratory: &mut Laboratory<'_>, rows: &mut Vec<Row>
             rows.push(Row::new(
                 4,
                 WHATS[0],
-                format!("{difference:.3} cycles, {share}"),
+                format!("{}, {share}", figure(difference, 3, "cycles")),
                 BOUNDS[0],
                 difference.abs() <= 0.1 && series.is_steady(),
             ));
-            let figure = format!("{median:.2} +-{reach:.2} cycles");
-            rows.push(Row::new(4, WHATS[1], figure, BOUNDS[1], reach <= 0.2));
+            let spread = format!("{}, +-{}", figure(median, 2, "cycles"), figure(reach, 2, "cycles"));
+            rows.push(Row::new(4, WHATS[1], spread, BOUNDS[1], reach <= 0.2));
         }
         Err(problem) => {
             rows.extend([0, 1].map(|index| Row::failed(4, WHATS[index], BOUNDS[index], &problem)));
@@ -193,8 +195,9 @@ pub(super) async fn linearity(laboratory: &mut Laboratory<'_>, rows: &mut Vec<Ro
     let residual = statistics::worst_residual(&points);
     let order = if rises { "rising" } else { "not rising" };
     let all = chains.len();
-    let figure = format!("{order}, within {residual:.2} cycles, {} of {all} accepted", points.len());
-    rows.push(Row::new(5, WHAT, figure, BOUND, rises && residual <= 1.0 && 5 * points.len() >= 4 * all));
+    let within = figure(residual, 2, "cycles");
+    let line = format!("{order}, within {within}, {} of {all} accepted", points.len());
+    rows.push(Row::new(5, WHAT, line, BOUND, rises && residual <= 1.0 && 5 * points.len() >= 4 * all));
 }
 
 /// 6: instructions are counted one by one.
@@ -240,10 +243,11 @@ pub(super) async fn hostile_timing(laboratory: &mut Laboratory<'_>, rows: &mut V
     rows.push(match taken {
         Ok(series) => {
             let worst = statistics::reach(&series.cycles(), 1000.0) / 10.0;
-            let figure = format!("worst {worst:.2} %, {} rounds dropped, {}", series.dropped, series.share());
+            let (worst_shown, share) = (figure(worst, 2, "%"), series.share());
+            let shown = format!("worst {worst_shown}, {} rounds dropped, {share}", series.dropped);
             // Answers that were not accepted do no harm: they say so.
             let harmless = series.accepted.is_empty() || worst <= 1.0;
-            Row::new(7, WHAT, figure, BOUND, harmless && series.dropped > 0)
+            Row::new(7, WHAT, shown, BOUND, harmless && series.dropped > 0)
         }
         Err(problem) => Row::failed(7, WHAT, BOUND, &problem),
     });
@@ -263,8 +267,9 @@ pub(super) async fn throughput(laboratory: &mut Laboratory<'_>, sdot: &Taken, ro
     rows.push(match (sdot, &long) {
         (Ok(short), Ok(long)) => {
             let more = long.throughput() - short.throughput();
-            let figure = format!("{more:.2} cycles, {} and {}", short.share(), long.share());
-            Row::new(8, WHAT, figure, BOUND, (more - 128.0).abs() <= 0.02 * 128.0)
+            let shares = format!("{} and {}", short.share(), long.share());
+            let shown = format!("{}, {shares}", figure(more, 2, "cycles"));
+            Row::new(8, WHAT, shown, BOUND, (more - 128.0).abs() <= 0.02 * 128.0)
         }
         (Err(problem), _) | (_, Err(problem)) => refused(8, WHAT, BOUND, problem),
     });
@@ -275,5 +280,19 @@ fn refused(item: u8, what: &str, bound: &str, problem: &Problem) -> Row {
     match problem.kind() {
         Kind::UnsupportedInstruction => Row::skipped(item, what, bound, problem.to_string()),
         _ => Row::failed(item, what, bound, problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_accepted_answer_there_is_no_figure() {
+        let none = || Ok(Series { asked: 2, ..Series::default() });
+        let mut rows = vec![slope("one add", &none(), &none(), 1.0, "1.00 +-0.01 cycles")];
+        repeatability(&[(100, none()), (200, none()), (1000, none())], &none(), &mut rows);
+        assert_eq!(rows[0].figure, "no figure");
+        assert!(rows.iter().all(|row| !format!("{row:?}").contains("NaN")), "{rows:?}");
     }
 }

@@ -1,5 +1,10 @@
 //! The few statistics the bounds are about. All take at least as many values as their doc says, or give NaN.
 
+/// A figure for people. One that nothing was accepted for is none.
+pub(super) fn figure(value: f64, decimals: usize, unit: &str) -> String {
+    if value.is_nan() { "no figure".into() } else { format!("{value:.decimals$} {unit}") }
+}
+
 /// Coefficient of variation in percent, of at least two values.
 pub(super) fn variation_percent(values: &[f64]) -> f64 {
     let count = values.len() as f64;
@@ -36,6 +41,14 @@ mod tests {
         assert!(worst_residual(&[(1.0, 3.0), (2.0, 5.0), (3.0, 7.0)]) < 1e-12);
         // The line through these is flat at 4/3.
         assert!((worst_residual(&[(0.0, 1.0), (1.0, 2.0), (2.0, 1.0)]) - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_figure_that_is_none_is_told_in_words() {
+        assert_eq!(
+            (figure(1.5, 2, "cycles"), figure(f64::NAN, 2, "cycles")),
+            ("1.50 cycles".into(), "no figure".into())
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use webrunner_protocol::job::Effort;
 
 use super::{Report, Row, THROUGHPUT, counted, counters, doubts, hardware, micros, truth};
 use crate::catalogue;
+use crate::check::Correctness;
 use crate::summary::Summary;
 
 #[derive(Serialize)]
@@ -98,8 +99,8 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         parameters: parameters(report),
         object: function::object(report),
         method: method::method(report, cycles.as_ref()),
-        absent: absent(report, &rows),
-        derived: derived::derived(report, &rows),
+        absent: absent(report, &rows, &truth.correctness),
+        derived: derived::derived(report, &rows, &truth.correctness),
         counts: counted::breakdown(&measurement.counts),
         code: function::code(measurement.code.as_ref()),
         results: rows.into_iter().map(Figure::from).collect(),
@@ -135,6 +136,7 @@ pub fn json(report: &Report<'_>) -> serde_json::Result<Vec<u8>> {
         warnings: truth::complaints(report, &truth)
             .into_iter()
             .chain(cycles.map(|cycles| doubts::warnings(report, &cycles)).unwrap_or_default())
+            .chain(truth::unproven(report, &truth.correctness))
             .collect(),
     };
     serde_json::to_vec(&body)
@@ -181,7 +183,7 @@ fn parameters(report: &Report<'_>) -> Map<String, Value> {
 }
 
 /// What has no figure, with the reason. What one source lacks and another gives is not absent.
-fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
+fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>], correctness: &Correctness) -> Vec<Absent<'a>> {
     let events = counters::absent(report.measurement, &report.pool.events).into_iter();
     let counted = counted::absence(&report.measurement.counts)
         .map(|reason| Absent { name: counted::INSTRUCTIONS, reason: reason.into() });
@@ -191,7 +193,10 @@ fn absent<'a>(report: &Report<'a>, rows: &[Row<'_>]) -> Vec<Absent<'a>> {
     let events = events.map(|(name, reason)| Absent { name, reason: reason.into() });
     let throughput = Absent { name: THROUGHPUT, reason: no_throughput(report.call.effort).into() };
     let has_no_figure = |absent: &Absent<'_>| rows.iter().all(|row| row.name != absent.name);
-    events.chain(counted).chain(pmu).chain(hardware).chain([throughput]).filter(has_no_figure).collect()
+    let derived =
+        derived::absent(report, correctness).map(|(name, reason)| Absent { name, reason: reason.into() });
+    let others = pmu.chain(hardware).chain([throughput]).chain(derived);
+    events.chain(counted).chain(others).filter(has_no_figure).collect()
 }
 
 /// Why no calls were made one behind the other.
@@ -221,7 +226,6 @@ mod tests {
     use webrunner_protocol::reply::ColdCalls;
 
     use super::*;
-    use crate::check::Correctness;
     use crate::render::samples::Sample;
 
     pub(super) fn parsed(sample: &Sample) -> Value {
@@ -332,6 +336,40 @@ mod tests {
             (&json!(1.5), &json!("NaN"), &json!("fresh"))
         );
         assert!(body["warnings"][0].as_str().unwrap().contains("y[7] is NaN, and 1.5 is right"));
+    }
+
+    #[test]
+    fn a_wrong_output_has_no_rate_of_the_work_that_was_not_done() {
+        let reason = "it raised SIGSEGV".to_owned();
+        let wrong = Correctness::NoOutputs { stage: Stage::Fresh, reason };
+        let body = parsed(&Sample::new().instructions(1024).examined(wrong));
+        for name in ["flop_per_cycle", "bytes_per_cycle", "flop_percent_of_work", "bytes_percent_of_work"] {
+            assert_eq!(body["derived"].get(name), Some(&Value::Null), "{name}");
+            let absent = body["absent"].as_array().unwrap().iter().find(|absent| absent["name"] == name);
+            assert!(absent.unwrap()["reason"].as_str().unwrap().contains("output is wrong"), "{name}");
+        }
+        assert_eq!(body["derived"]["ipc"], 102.4);
+    }
+
+    #[test]
+    fn declared_work_that_nothing_shows_to_be_done_is_warned_of() {
+        let warned = |sample: Sample, words: &str| {
+            let warnings = parsed(&sample)["warnings"].clone();
+            warnings.as_array().unwrap().iter().any(|warning| warning.as_str().unwrap().contains(words))
+        };
+        let words = "the work that the kernel declares";
+        assert!(warned(Sample::new(), words));
+        assert!(!warned(Sample::new().instructions(1024), words), "all of it was executed");
+        assert!(!warned(Sample::new().examined(Correctness::Verified), words));
+        assert!(warned(Sample::new().instructions(500), "48.8 % of the operations"));
+        assert!(warned(
+            Sample::new().instructions(500).examined(Correctness::Verified),
+            "48.8 % of the operations"
+        ));
+        assert!(!warned(
+            Sample::new().instructions(1000).examined(Correctness::Verified),
+            "of the operations"
+        ));
     }
 
     #[test]
