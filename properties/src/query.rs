@@ -7,6 +7,7 @@ use webrunner::request::RunRequest;
 use webrunner_kernels::Catalogue;
 use webrunner_protocol::codec;
 use webrunner_protocol::limits::{MAX_BUFFER_BYTES, MAX_JOB_BYTES};
+use webrunner_protocol::options::Guard;
 
 use crate::{frame, memory};
 
@@ -53,12 +54,19 @@ fn take(query: &str, catalogue: &Catalogue) -> Result<(), Problem> {
 fn written(request: &RunRequest<'_>) -> String {
     let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let mut query = format!("kernel={}&_effort={}", escaped(&request.kernel), request.options.effort.name());
-    let switch = |on: Option<bool>| on.map(|on| if on { "yes" } else { "no" });
+    let word = |on: bool| if on { "yes" } else { "no" };
     let format = request.options.format.map(|format| format!("{format:?}").to_lowercase());
+    let measuring = &request.options.measuring;
     let options = [
         ("_symbol", request.options.symbol.as_deref()),
-        ("_counts", switch(request.options.counts)),
-        ("_check", switch(request.options.check)),
+        ("_counts", request.options.counts.map(word)),
+        ("_check", request.options.check.map(word)),
+        ("_events", request.options.events.as_deref()),
+        ("_placements", Some(if measuring.placements == 1 { "1" } else { "4" })),
+        ("_cold", Some(word(measuring.cold))),
+        ("_restore", Some(word(measuring.restore))),
+        ("_guard", Some(if measuring.guard == Guard::End { "end" } else { "none" })),
+        ("_ftz", Some(word(measuring.flush_denormals))),
         ("_format", format.as_deref()),
     ];
     let options = options.into_iter().filter_map(|(name, value)| Some((name, value?)));

@@ -74,7 +74,8 @@ impl<'a> RunRequest<'a> {
     /// Finds the hardware events that were asked for; `None` if none were.
     ///
     /// # Errors
-    /// [`Problem::UnknownEvent`], [`Problem::BadEvent`] or [`Problem::BadOption`].
+    /// [`Problem::UnknownEvent`], [`Problem::BadEvent`] or [`Problem::BadOption`]; [`Problem::NoCounters`] where this host
+    /// counts none at all. What it may turn out not to count is told by the answer.
     pub fn selection(&self, events: &HostEvents) -> Result<Option<Selection>, Problem> {
         let Some(list) = &self.options.events else { return Ok(None) };
         if self.options.effort == Effort::Quick {
@@ -82,7 +83,11 @@ impl<'a> RunRequest<'a> {
             let expected = "standard or thorough effort beside it";
             return Err(Problem::BadOption { name: "_events", expected, got: "quick effort".into() });
         }
-        Ok(Some(events.select(list)?))
+        let selection = events.select(list)?;
+        if selection.set.is_none() && !selection.names.is_empty() {
+            return Err(Problem::NoCounters { events: selection.names });
+        }
+        Ok(Some(selection))
     }
 
     /// Finds the kernel and settles its parameters.

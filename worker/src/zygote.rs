@@ -4,6 +4,7 @@
 //! the lock it makes only keyed calls, and allocates no more than a request to fork holds. When its control socket closes it exits, and the kernel
 //! takes its workers with it.
 
+use std::io::{self, Write as _};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -36,7 +37,12 @@ const EXIT_USAGE: i32 = 2;
 /// The program. `lock` is [`Lock::On`] in every program that is meant to be used.
 pub fn main(allocator: &Bump, lock: Lock) -> ! {
     if !boot::started_by_supervisor() {
-        eprintln!("webrunner-worker {} is started by webrunner, not by hand", env!("CARGO_PKG_VERSION"));
+        // Not eprintln, which panics where nobody can read it.
+        let _ = writeln!(
+            io::stderr(),
+            "webrunner-worker {} is started by webrunner, not by hand",
+            env!("CARGO_PKG_VERSION")
+        );
         sys::exit(EXIT_USAGE);
     }
     // The lock begins by placing descriptors; until then the control socket is the first.

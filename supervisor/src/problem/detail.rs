@@ -31,6 +31,9 @@ impl Problem {
             Self::BadEvent { event, reason } => {
                 format!("`{}`: {reason}. A raw event is written {}.", echo(event), raw::EXPECTED)
             }
+            Self::NoCounters { .. } => "This host has no hardware counters, as is usual in virtual machines; leave _events out, or send the \
+                 job to a machine that has them (hardware_events of GET /machine names a pmu)."
+                .into(),
             Self::BadBody => "The body broke off or is not framed as HTTP/1.1 asks; send it again.".into(),
             Self::NotFound { path } => {
                 format!("{} is no path of this service; GET /openapi.json describes them all.", echo(path))
@@ -123,6 +126,7 @@ impl Problem {
                 json!({ "event": echo(event), "table": table, "near": near })
             }
             Self::BadEvent { event, .. } => json!({ "event": echo(event), "expected": raw::EXPECTED }),
+            Self::NoCounters { events } => json!({ "events": events }),
             Self::UnknownKernel { name, near, .. } => json!({ "kernel": echo(name), "near": near }),
             Self::MethodNotAllowed { allow } => json!({ "allow": allow.split(", ").collect::<Vec<_>>() }),
             Self::BodyTooLarge { limit } => json!({ "limit_bytes": limit }),

@@ -27,6 +27,7 @@ pub enum Kind {
     BadObject,
     MissingSymbol,
     BadCall,
+    NoCounters,
     UnsupportedInstruction,
     Fault,
     SystemCallRefused,
@@ -47,7 +48,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::MalformedQuery,
         Self::KernelMissing,
         Self::BadParameter,
@@ -67,6 +68,7 @@ impl Kind {
         Self::BadObject,
         Self::MissingSymbol,
         Self::BadCall,
+        Self::NoCounters,
         Self::UnsupportedInstruction,
         Self::Fault,
         Self::SystemCallRefused,
@@ -107,6 +109,7 @@ impl Kind {
             Self::BadObject => (422, "bad-object", "The object cannot be loaded"),
             Self::MissingSymbol => (422, "missing-symbol", "There is no function to call"),
             Self::BadCall => (422, "bad-call", "The call cannot be made"),
+            Self::NoCounters => (422, "no-counters", "This host counts no hardware events"),
             Self::UnsupportedInstruction => {
                 (422, "unsupported-instruction", "The object needs an instruction set this CPU lacks")
             }

@@ -73,6 +73,11 @@ pub enum Problem {
         /// What is wrong with it.
         reason: String,
     },
+    /// Hardware events asked for on a host that has no counters for any.
+    NoCounters {
+        /// Those that were asked for.
+        events: Vec<String>,
+    },
     /// The body broke off or is not framed as HTTP asks.
     BadBody,
     /// No such route.
@@ -225,6 +230,7 @@ impl Problem {
             Self::BadOption { .. } => Kind::BadOption,
             Self::UnknownEvent { .. } => Kind::UnknownEvent,
             Self::BadEvent { .. } => Kind::BadEvent,
+            Self::NoCounters { .. } => Kind::NoCounters,
             Self::BadBody => Kind::BadBody,
             Self::Unauthorized { .. } => Kind::Unauthorized,
             Self::NotFound { .. } => Kind::NotFound,

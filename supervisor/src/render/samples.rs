@@ -171,13 +171,6 @@ impl Sample {
         self
     }
 
-    /// A hardware event asked for on a host that has none.
-    pub(super) fn without_pmu(mut self, name: &str) -> Self {
-        self.ask(name);
-        self.call.events.as_mut().unwrap().set = None;
-        self
-    }
-
     /// The number of an event that the job asks for.
     fn ask(&mut self, name: &str) -> u16 {
         let selection = self.call.events.get_or_insert_with(|| Selection {
