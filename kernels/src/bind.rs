@@ -37,7 +37,8 @@ pub struct Work {
 impl Kernel {
     /// Settles every parameter and makes the call plan.
     ///
-    /// `given` holds what the client sent, names the service keeps for itself (those that begin with `_`) already taken out.
+    /// `given` holds what the client sent, names the service keeps for itself (those that begin with `_`) already taken
+    /// out.
     ///
     /// # Errors
     /// The first thing wrong with what was given, or with what it makes together.

@@ -1,5 +1,5 @@
-//! Renews `fuzz/corpus/frame`: runs a few objects on a real worker and writes what it answered as frames, and the job it was
-//! sent. To be run from the root of the repository, after the worker was built: `just seeds`.
+//! Renews `fuzz/corpus/frame`: runs a few objects on a real worker and writes what it answered as frames, and the job
+//! it was sent. To be run from the root of the repository, after the worker was built: `just seeds`.
 
 use std::error::Error;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Frames: what a worker answers, what it is told, and what passes between supervisor and zygote.
 //!
-//! One input is tried as each of them, since each begins in its own way. A reply that the supervisor would believe goes on to
-//! where believed replies go: it is rendered in every format, or becomes a problem body.
+//! One input is tried as each of them, since each begins in its own way. A reply that the supervisor would believe goes
+//! on to where believed replies go: it is rendered in every format, or becomes a problem body.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -31,8 +31,8 @@ pub const JOB: JobId = JobId(0x5eed);
 /// Query of the call that replies are taken as answers to.
 pub const QUERY: &str = "kernel=sdot&n=100";
 
-/// Most that decoding one message may allocate. Decoded, a message takes more room than encoded: a name of one byte is a string.
-/// A list that claims to be long gets room for 1 MiB at once, and lists stand in lists three deep.
+/// Most that decoding one message may allocate. Decoded, a message takes more room than encoded: a name of one byte is
+/// a string. A list that claims to be long gets room for 1 MiB at once, and lists stand in lists three deep.
 const MAX_DECODER_BYTES: u64 = 4 << 20;
 
 /// Most that one answer may allocate.

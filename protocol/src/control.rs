@@ -21,7 +21,8 @@ pub enum ZygoteRequest {
         /// A worker to end first, as by [`End`](Self::End): most often the one that the new one replaces.
         end: Option<WorkerId>,
     },
-    /// End a worker, if it has not ended: its job is over, whatever it is doing. There is no answer but the usual report of its end.
+    /// End a worker, if it has not ended: its job is over, whatever it is doing. There is no answer but the usual
+    /// report of its end.
     End {
         /// The worker's number.
         worker: WorkerId,
@@ -93,7 +94,8 @@ pub enum ZygoteReport {
         reason: String,
     },
     /// A worker is waiting for its job. Its job socket comes with this packet, as the first of
-    /// [`SOCKETS_PER_PACKET`](crate::limits::SOCKETS_PER_PACKET), unless it came with an earlier one: workers take them in order.
+    /// [`SOCKETS_PER_PACKET`](crate::limits::SOCKETS_PER_PACKET), unless it came with an earlier one: workers take them
+    /// in order.
     Forked {
         /// The worker's number.
         worker: WorkerId,
@@ -166,8 +168,8 @@ pub struct ZygoteStatus {
     pub ticks_per_ms: u64,
     /// Every layer of isolation, in force or not.
     pub layers: Vec<Layer>,
-    /// Core cycles that two independent chains of 64 additions take with an `lfence` after each: 128 and a little more where
-    /// `lfence` holds back what comes after it, half of that where it does not.
+    /// Core cycles that two independent chains of 64 additions take with an `lfence` after each: 128 and a little more
+    /// where `lfence` holds back what comes after it, half of that where it does not.
     pub fenced_chains_cycles: u32,
     /// Every event of the kernel's own that was tried, in the order
     /// [`CounterReading::event`](crate::reply::CounterReading::event) counts them.

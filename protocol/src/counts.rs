@@ -1,7 +1,7 @@
 //! What one call of the function executed, counted instruction by instruction without a performance-monitoring unit.
 //!
-//! The worker counts how often each basic block ran and multiplies by what the block holds. Like all else a worker says, the
-//! figures are claims; `Counting::check` holds them against what any call could have done.
+//! The worker counts how often each basic block ran and multiplies by what the block holds. Like all else a worker
+//! says, the figures are claims; `Counting::check` holds them against what any call could have done.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! What a buffer holds before the first call, computed the same way by the worker that calls and the supervisor that checks.
+//! What a buffer holds before the first call, computed the same way by the worker that calls and the supervisor that
+//! checks.
 //!
 //! Numbers come from a counter-based generator (SplitMix64's output function over seed and position), so any element
 //! can be computed alone: [`Contents`] does so where a buffer is too large to be held.

@@ -9,7 +9,8 @@
 //! # Layout
 //!
 //! - [`job`], [`plan`] and [`options`]: supervisor to worker; what to run, with what arguments, measured how.
-//! - [`reply`], [`counts`], [`stack`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`] for each job.
+//! - [`reply`], [`counts`], [`stack`], [`refusal`] and [`fault`]: worker to supervisor; exactly one [`reply::Reply`]
+//!   for each job.
 //! - [`events`] and [`passes`]: hardware events as the kernel takes them, and what was counted of them.
 //! - [`fill`]: what buffers hold before the first call. [`check`]: what they hold before the calls that are checked.
 //! - [`control`]: supervisor to zygote and back. [`ids`]: numbers of cores, jobs and workers, each a type of its own.

@@ -1,6 +1,7 @@
 //! The sizes that bound every message and every job.
 //!
-//! A limit is checked before anything is allocated for the value it bounds. All sizes are in bytes unless the name says otherwise.
+//! A limit is checked before anything is allocated for the value it bounds. All sizes are in bytes unless the name says
+//! otherwise.
 
 /// Largest object a client may post.
 pub const MAX_OBJECT_BYTES: usize = 1 << 20;
@@ -14,8 +15,8 @@ pub const MAX_REPLY_BYTES: usize = 64 << 10;
 /// Largest encoded message between supervisor and zygote.
 pub const MAX_CONTROL_BYTES: usize = 16 << 10;
 
-/// Job sockets that come with one packet: those of the worker it reports and of the next. While a Unix socket is on its way in
-/// a packet, the kernel looks for lost ones each time any other is closed, so few packets should carry them.
+/// Job sockets that come with one packet: those of the worker it reports and of the next. While a Unix socket is on its
+/// way in a packet, the kernel looks for lost ones each time any other is closed, so few packets should carry them.
 pub const SOCKETS_PER_PACKET: usize = 8;
 
 /// Largest encoded request to fork a worker: one with [`MAX_EVENTS`] events.

@@ -110,7 +110,8 @@ pub struct CycleSamples {
     pub placements: Vec<Placement>,
     /// Rounds measured and left out.
     pub dropped: u32,
-    /// Rounds, among all, in which the core was taken from the process; `None` where the kernel cannot tell, or nobody asked.
+    /// Rounds, among all, in which the core was taken from the process; `None` where the kernel cannot tell, or nobody
+    /// asked.
     pub preempted: Option<u32>,
     /// Calls in one round.
     pub calls_per_round: u32,

@@ -1,11 +1,11 @@
 //! Whether what a function computed is right: its outputs, held against the kernel's reference.
 //!
-//! Outputs come from the process that ran the function and may be anything; only their length is fixed, by the call plan,
-//! before a byte of them is read. What the calls began with is computed here from seeds, never taken from the worker.
-//! References run on another thread than the service, a few at a time. Of buffers beyond
-//! [`MAX_OUTPUTS_BYTES`](webrunner_protocol::limits::MAX_OUTPUTS_BYTES) a sample comes back, in places that were drawn after the
-//! figures were in, and what they held before is computed an element at a time; so a job that runs holds no more than that
-//! limit, and a check at work as much again.
+//! Outputs come from the process that ran the function and may be anything; only their length is fixed, by the call
+//! plan, before a byte of them is read. What the calls began with is computed here from seeds, never taken from the
+//! worker. References run on another thread than the service, a few at a time. Of buffers beyond
+//! [`MAX_OUTPUTS_BYTES`](webrunner_protocol::limits::MAX_OUTPUTS_BYTES) a sample comes back, in places that were drawn
+//! after the figures were in, and what they held before is computed an element at a time; so a job that runs holds no
+//! more than that limit, and a check at work as much again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -125,8 +125,8 @@ impl Examination {
         })
     }
 
-    /// Whether a stage is judged. To add up hundreds of megabytes of inputs takes a second: where a number is returned, that is done
-    /// for one call on altered inputs and for the one on fresh ones.
+    /// Whether a stage is judged. To add up hundreds of megabytes of inputs takes a second: where a number is returned,
+    /// that is done for one call on altered inputs and for the one on fresh ones.
     fn is_judged(&self, stage: Stage) -> bool {
         let is_added_up = matches!(self.binding.plan.returns, ReturnType::Scalar(_));
         !(is_added_up && is_sampled(&self.binding.plan))

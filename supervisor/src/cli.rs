@@ -68,7 +68,8 @@ pub struct GenerateArgs {
 /// Flags of `webrunner self-check`.
 #[derive(Debug, Args)]
 pub struct SelfCheckArgs {
-    /// The service, a machine behind a proxy as http://HOST:PORT/MACHINE, or unix:PATH [default: where the setting listen says]
+    /// The service, a machine behind a proxy as http://HOST:PORT/MACHINE, or unix:PATH [default: where the setting
+    /// listen says]
     #[arg(value_name = "URL")]
     pub url: Option<String>,
     /// Seconds (1 or more) the whole check may take

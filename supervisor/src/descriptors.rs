@@ -8,8 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// For standard streams, event loops, timers, listener and logs.
 const FOR_THE_SERVICE: u64 = 32;
 
-/// For each core: control sockets of its zygote and of that one's successor, the socket of each worker that waits, runs or is
-/// taken apart, and those that either zygote has sent ahead.
+/// For each core: control sockets of its zygote and of that one's successor, the socket of each worker that waits, runs
+/// or is taken apart, and those that either zygote has sent ahead.
 const FOR_EACH_CORE: u64 = 40;
 
 /// The socket, and its duplicate by which a connection can be shut down from outside actix.

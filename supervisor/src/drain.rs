@@ -1,10 +1,11 @@
 //! An orderly end: everything a client was promised is kept, within a stated time.
 //!
-//! actix's own graceful stop closes connections it has accepted and not yet read a request from, and so loses what their
-//! clients have sent. So first nothing more is accepted. That leaves the line at a socket of systemd's to the process that
-//! takes it over; at one of the service's own nobody would come, so its clients are refused at once. Connections there are get an answer to the request they have, with
-//! `Connection: close`; only when all of them are quiet does actix stop. At the limit whatever jobs are left are
-//! answered with 503 and `Retry-After`, never with silence.
+//! actix's own graceful stop closes connections it has accepted and not yet read a request from, and so loses what
+//! their clients have sent. So first nothing more is accepted. That leaves the line at a socket of systemd's to the
+//! process that takes it over; at one of the service's own nobody would come, so its clients are refused at once.
+//! Connections there are get an answer to the request they have, with `Connection: close`; only when all of them are
+//! quiet does actix stop. At the limit whatever jobs are left are answered with 503 and `Retry-After`, never with
+//! silence.
 
 use std::time::{Duration, Instant};
 

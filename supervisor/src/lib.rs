@@ -16,7 +16,8 @@
 //! - [`machine`]: what this host is. [`cores`]: which of its cores are measured on.
 //! - [`doctor`]: what this host offers, and whether known functions measure right on it; [`progress`]: how far a command
 //!   has come.
-//! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`]: what operators see; [`reload`]: what they may change while it runs.
+//! - [`metrics`], [`telemetry`], [`trace_context`], [`operators`]: what operators see; [`reload`]: what they may change
+//!   while it runs.
 //! - [`tokens`], [`rate_limit`], [`connections`], [`paced`], [`descriptors`]: what keeps peers honest.
 //! - [`self_check`], [`http_client`], [`token_file`]: whether answers are right, asked from inside and from outside.
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
 //! Sockets to listen on: those that systemd hands over, else one of our own.
 //!
-//! One of our own is bound first, so that a start fails early where it cannot be, and listens only once there is somebody to
-//! serve: until then whoever connects is refused, and not kept waiting.
+//! One of our own is bound first, so that a start fails early where it cannot be, and listens only once there is
+//! somebody to serve: until then whoever connects is refused, and not kept waiting.
 //!
 //! A Unix socket is made with its final permissions, so that there is no moment in which others may connect, and its
 //! file is removed at the end. A file left by a service that was killed is replaced; one that is in use is not.

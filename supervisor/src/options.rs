@@ -1,6 +1,7 @@
 //! The options of a job as a client writes them: query names that begin with `_`, or flags of `webrunner run`.
 //!
-//! A further option is a field of [`Options`], or of [`MeasureOptions`] if the worker is to hear of it, and a row of [`TABLE`].
+//! A further option is a field of [`Options`], or of [`MeasureOptions`] if the worker is to hear of it, and a row of
+//! [`TABLE`].
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};

@@ -4,9 +4,10 @@
 //! comes (measured on actix-http 3.20). A client that sent 5000 small requests and read no answer made the service hold
 //! 35 MB, and it may have hundreds of connections. So requests wait as the bytes they came as, here or in the kernel.
 //!
-//! Something is read even then: a stream that ends is a client that left, whose job is to be cancelled. The reader is told so by
-//! an error, since it takes a mere end, like bytes that are no request, for something to be told once that job is answered.
-//! A client that sends more than [`MOST_AHEAD`] behind a job is only seen to leave when that has ended.
+//! Something is read even then: a stream that ends is a client that left, whose job is to be cancelled. The reader is
+//! told so by an error, since it takes a mere end, like bytes that are no request, for something to be told once that
+//! job is answered. A client that sends more than [`MOST_AHEAD`] behind a job is only seen to leave when that has
+//! ended.
 
 use std::future::Future;
 use std::io;

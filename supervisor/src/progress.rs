@@ -1,7 +1,8 @@
 //! A line that says how far a command has come: for people who wait, never for pipes.
 //!
 //! It is shown on standard error alone, only if that is a terminal, only once a command has taken longer than anybody
-//! would notice, and it is gone when the command has ended. So standard output and whatever a script captures stay as they are.
+//! would notice, and it is gone when the command has ended. So standard output and whatever a script captures stay as
+//! they are.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! How often one client may post a job, if the operator set a limit: a bucket for each client (GCRA, ITU-T I.371).
 //!
-//! A client is its token if it has one, else its IPv4 address or its /64 of IPv6, which is what one customer is given; behind
-//! a proxy all clients without a token are one. What is remembered of a client is one moment, and no more than
-//! [`MOST_CLIENTS`] are remembered: whoever floods the service from ever new addresses makes newcomers share one bucket,
-//! costs those that are remembered nothing, and makes nothing grow. All of it lives on the one worker thread.
+//! A client is its token if it has one, else its IPv4 address or its /64 of IPv6, which is what one customer is given;
+//! behind a proxy all clients without a token are one. What is remembered of a client is one moment, and no more than
+//! [`MOST_CLIENTS`] are remembered: whoever floods the service from ever new addresses makes newcomers share one
+//! bucket, costs those that are remembered nothing, and makes nothing grow. All of it lives on the one worker thread.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -92,7 +92,8 @@ impl RateLimit {
 }
 
 impl Buckets {
-    /// Forgets buckets that are full. Every bucket is after as long as it takes to fill one, so to look more often is in vain.
+    /// Forgets buckets that are full. Every bucket is after as long as it takes to fill one, so to look more often is
+    /// in vain.
     fn sweep(&mut self, now: Instant, every: Duration) {
         if now < self.sweep_at {
             return;

@@ -1,9 +1,9 @@
 //! Once more: a measurement whose answer is in doubt is made again, where there is time for it.
 //!
-//! What disturbs a core often passes within a twentieth of a second. So an answer that is `contended` or `unstable` is followed by
-//! a second attempt after [`PAUSE`], once, if nobody waits for a core, neither before the pause nor after it. The
-//! better of the two is the answer: `ok` before `unstable` before `contended`, and of two alike the one with less
-//! spread. A second attempt that ends in anything but a measurement changes nothing. A client that leaves drops
+//! What disturbs a core often passes within a twentieth of a second. So an answer that is `contended` or `unstable` is
+//! followed by a second attempt after [`PAUSE`], once, if nobody waits for a core, neither before the pause nor after
+//! it. The better of the two is the answer: `ok` before `unstable` before `contended`, and of two alike the one with
+//! less spread. A second attempt that ends in anything but a measurement changes nothing. A client that leaves drops
 //! the future, and with it whichever attempt is under way. Quick jobs are not repeated.
 
 use std::time::Duration;

@@ -1,15 +1,16 @@
 //! Signals an operator sends: SIGTERM and SIGINT stop, SIGHUP reloads.
 //!
 //! Some programs end a service by two signals for one wish: `timeout` signals its child and then its process group, a
-//! terminal the whole group of a program that passes its own signal on. So what follows the first within a moment is it again.
+//! terminal the whole group of a program that passes its own signal on. So what follows the first within a moment is it
+//! again.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 
-/// How long after the first a signal to stop is the same one: longer than a program takes to send both, shorter than a person
-/// to make up their mind.
+/// How long after the first a signal to stop is the same one: longer than a program takes to send both, shorter than a
+/// person to make up their mind.
 const SAME_WISH: Duration = Duration::from_millis(100);
 
 /// What a signal asks for.

@@ -5,7 +5,8 @@
 //! and the digests are compared, all of them and in constant time. One round of SHA-256 is enough because tokens are
 //! random, not words that somebody chose: guessing one is guessing 128 bits and more.
 //!
-//! Errors and logs name lines and clients, never a digest, and never a byte of a line that cannot be read: it may be a token.
+//! Errors and logs name lines and clients, never a digest, and never a byte of a line that cannot be read: it may be a
+//! token.
 
 use std::fs::File;
 use std::io::{self, Read};

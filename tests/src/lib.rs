@@ -1,9 +1,9 @@
 //! What the whole-program tests share: real executables, real HTTP over loopback, real workers.
 //!
 //! The tests see the program only as its users do: flags, files, HTTP, signals and `/proc`. Nothing here depends on the
-//! crates under test, so a mistake shared by both sides of an interface shows. Two programs do: `counting_workers` drives the
-//! pool with events that no host's users can ask for, and the corpus forges frames of the protocol. Everything panics with what was expected
-//! and what came: a harness that goes on after a surprise tests nothing.
+//! crates under test, so a mistake shared by both sides of an interface shows. Two programs do: `counting_workers`
+//! drives the pool with events that no host's users can ask for, and the corpus forges frames of the protocol.
+//! Everything panics with what was expected and what came: a harness that goes on after a surprise tests nothing.
 //!
 //! # Layout
 //!

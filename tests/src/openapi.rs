@@ -1,8 +1,8 @@
 //! What `GET /openapi.json` says of an answer, held against the answer.
 //!
-//! Knows as much of JSON Schema as that document uses, and asks for more than a validator would: a member counts as described
-//! only by a schema at its own path, which has a type and says in words what it is. `additionalProperties` describes
-//! members whose names nobody can know beforehand, and then has a schema too; `true` describes nothing.
+//! Knows as much of JSON Schema as that document uses, and asks for more than a validator would: a member counts as
+//! described only by a schema at its own path, which has a type and says in words what it is. `additionalProperties`
+//! describes members whose names nobody can know beforehand, and then has a schema too; `true` describes nothing.
 
 use serde_json::Value;
 
@@ -19,8 +19,8 @@ impl Description {
         Self(service.get("/openapi.json").json())
     }
 
-    /// What is wrong with what is said of an answer, each by its path; nothing if all of it is described. `path` is one of the
-    /// document's patterns.
+    /// What is wrong with what is said of an answer, each by its path; nothing if all of it is described. `path` is one
+    /// of the document's patterns.
     ///
     /// # Panics
     /// If there is nothing about such an answer at all.

@@ -400,8 +400,8 @@ impl Service {
         wait::until("a worker spins", || self.workers().iter().any(|worker| worker.user_ticks() > 2));
     }
 
-    /// How many descriptors the supervisor has open, but for job sockets of workers yet to come and what looks like them: of
-    /// those there are now more and now fewer, up to seven for each zygote.
+    /// How many descriptors the supervisor has open, but for job sockets of workers yet to come and what looks like
+    /// them: of those there are now more and now fewer, up to seven for each zygote.
     ///
     /// # Panics
     /// If it is gone.

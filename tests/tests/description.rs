@@ -1,5 +1,5 @@
-//! `GET /openapi.json` describes what the service really answers: every member at its own path, with its type. Problems have the
-//! members that `docs/http.md` lists for their kind, and no others.
+//! `GET /openapi.json` describes what the service really answers: every member at its own path, with its type. Problems
+//! have the members that `docs/http.md` lists for their kind, and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,7 +1,8 @@
 //! Hardware events through the interface: what is refused, what is absent and why, and what is counted where it can be.
 //!
-//! Most machines that run these tests have no hardware counters. What needs some says that it was skipped; the rest holds on
-//! both. That workers count real groups is tested with events the kernel counts in software (`counting_workers`).
+//! Most machines that run these tests have no hardware counters. What needs some says that it was skipped; the rest
+//! holds on both. That workers count real groups is tested with events the kernel counts in software
+//! (`counting_workers`).
 
 use serde_json::{Value, json};
 use webrunner_tests::http::Answer;

@@ -26,13 +26,14 @@ fn says(answer: &Answer, reason: &str) -> bool {
     answer.status == 503 && answer.problem()["detail"].to_string().contains(reason)
 }
 
-/// Processes that a user of a limited service may have: its own, and what earlier ones of that user have left on the kernel's
-/// list where the first process of the host is slow to take them off.
+/// Processes that a user of a limited service may have: its own, and what earlier ones of that user have left on the
+/// kernel's list where the first process of the host is slow to take them off.
 const MOST: usize = 400;
 
 /// A service of one core whose zygote's user may have only so many processes.
 ///
-/// Nothing where that cannot be: a limit on processes holds for nobody but the zygote only where that has a user of its own.
+/// Nothing where that cannot be: a limit on processes holds for nobody but the zygote only where that has a user of its
+/// own.
 fn limited() -> Option<(Service, MutexGuard<'static, ()>)> {
     if !rustix::process::geteuid().is_root() {
         eprintln!(

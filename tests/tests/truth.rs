@@ -1,4 +1,5 @@
-//! Outputs are checked: right ones are verified, wrong ones found where they are wrong. Figures that cannot be true are suspect.
+//! Outputs are checked: right ones are verified, wrong ones found where they are wrong. Figures that cannot be true are
+//! suspect.
 
 use serde_json::{Value, json};
 use webrunner_tests::jobs;

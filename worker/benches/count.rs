@@ -1,4 +1,5 @@
-//! What counting costs: analysis, the bound on its stack, the copy, one call of it and the totals, for two objects of the tests.
+//! What counting costs: analysis, the bound on its stack, the copy, one call of it and the totals, for two objects of
+//! the tests.
 //!
 //! `cargo bench -p webrunner-worker --bench count` prints the median of many warm runs, in microseconds. A worker does it
 //! once, cold, and pays for page faults besides: the answer's `count_us` tells how much. Nothing is asserted.

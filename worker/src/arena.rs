@@ -85,7 +85,8 @@ pub fn place_image(draw: &mut Draw, bytes: u64) -> usize {
     IMAGE_ARENA.start + below + draw.below((slack / PAGE) as u64 + 1) as usize * PAGE
 }
 
-/// Chooses bases for `count` images of `bytes` bytes each, the lowest first, with room below it for the counting copy and the stack.
+/// Chooses bases for `count` images of `bytes` bytes each, the lowest first, with room below it for the counting copy
+/// and the stack.
 ///
 /// They lie on pages of their own, at distances drawn: what makes one place slow, branch predictors above all, goes by
 /// the upper bits of an address too. They lie near each other, so that they are found through the same page tables.
@@ -108,7 +109,8 @@ pub fn place_copy(base: usize) -> Range<usize> {
     end - COPY_BYTES..end
 }
 
-/// The stack of an image whose counting copy begins at `copy`: just below, so that all are found through the same page tables.
+/// The stack of an image whose counting copy begins at `copy`: just below, so that all are found through the same page
+/// tables.
 #[must_use]
 pub fn place_stack(copy: usize) -> Range<usize> {
     let top = copy - GUARD;

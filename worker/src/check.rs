@@ -15,8 +15,8 @@ use crate::kernel_job::{Meter, Rest, shortest_call_ticks};
 use crate::measure;
 use crate::worker;
 
-/// A function whose fastest call took longer is not called again: checked calls have to fit the CPU time of a job. One that is
-/// slow only when it is not measured is to be found out, not spared.
+/// A function whose fastest call took longer is not called again: checked calls have to fit the CPU time of a job. One
+/// that is slow only when it is not measured is to be found out, not spared.
 const LONGEST_CALL_US: f64 = 1e5;
 
 /// Sends what the measured calls left, if the job asks for it. To be called before anything else changes the buffers.

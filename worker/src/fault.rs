@@ -111,8 +111,8 @@ pub fn report(signal: Signal) -> ! {
     crate::worker::send_and_exit(&Reply { job: facts.job, outcome })
 }
 
-/// Linux's only 64-bit code segment for programs (`__USER_CS` of asm/segment.h); with no descriptors of its own, a program has
-/// one other, of 32 bits.
+/// Linux's only 64-bit code segment for programs (`__USER_CS` of asm/segment.h); with no descriptors of its own, a
+/// program has one other, of 32 bits.
 const USER_CS: u16 = 0x33;
 
 fn describe(facts: &Facts, signal: Signal) -> Fault {

@@ -17,7 +17,8 @@ use crate::space::{self, HEAP_BYTES, PREPARED_BYTES};
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
 
-/// Bytes of the workers' array handed out. Placed with the other small statics that a worker writes, so that they share a page.
+/// Bytes of the workers' array handed out. Placed with the other small statics that a worker writes, so that they share
+/// a page.
 #[unsafe(link_section = ".data.webrunner")]
 static USED: AtomicUsize = AtomicUsize::new(0);
 
@@ -31,8 +32,8 @@ static SETTLED: AtomicBool = AtomicBool::new(false);
 pub struct Bump;
 
 impl Bump {
-    /// Puts what the zygote has allocated so far on huge pages, and goes on in the workers' array. To be called once, when all
-    /// that workers are to find is built.
+    /// Puts what the zygote has allocated so far on huge pages, and goes on in the workers' array. To be called once,
+    /// when all that workers are to find is built.
     pub fn settle(&self) {
         let used = PREPARED_USED.load(Ordering::Relaxed).next_multiple_of(HUGE);
         // SAFETY: the range is this array's own; collapsing leaves its bytes as they are. Where it is refused, nothing
@@ -136,8 +137,8 @@ impl Stack<'_> {
     }
 
     /// # Safety
-    /// `block` was handed out with `layout` and lives; `new_size` with its alignment is a valid layout. Unless the result is null,
-    /// `block` does not live after this.
+    /// `block` was handed out with `layout` and lives; `new_size` with its alignment is a valid layout. Unless the
+    /// result is null, `block` does not live after this.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let last = self.is_last(block, layout.size());
         if new_size <= layout.size() {
@@ -189,7 +190,8 @@ mod tests {
 
     impl Block {
         fn bytes(&mut self) -> &mut [u8] {
-            // SAFETY: the test's blocks are live and disjoint; that they are is what is tested, on memory of the test's own.
+            // SAFETY: the test's blocks are live and disjoint; that they are is what is tested, on memory of the test's
+            // own.
             unsafe { std::slice::from_raw_parts_mut(self.at, self.layout.size()) }
         }
     }

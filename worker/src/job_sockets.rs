@@ -4,8 +4,8 @@
 //! While a Unix socket is on its way in a packet, the kernel looks for lost ones each time any other is closed. One packet
 //! with eight costs little more than one with one, and there are an eighth as many.
 //!
-//! Every worker is born with the ends of those to come among its descriptors, as with the control socket, and closes them all
-//! before it reads a byte of its job ([`process::keep_only_job_socket`]).
+//! Every worker is born with the ends of those to come among its descriptors, as with the control socket, and closes
+//! them all before it reads a byte of its job ([`process::keep_only_job_socket`]).
 
 use webrunner_protocol::limits::SOCKETS_PER_PACKET;
 

@@ -1,8 +1,8 @@
 //! The kernel job: load an object, place its buffers, call its function, measure the calls.
 //!
-//! Counting what a call executes is left for [`Rest::count`], when all else is known and held ready to be sent; showing what
-//! the function computes is [`check`](crate::check)'s.
-//! Runs in the locked worker. Everything in the object and the plan is hostile; what is refused is named.
+//! Counting what a call executes is left for [`Rest::count`], when all else is known and held ready to be sent; showing
+//! what the function computes is [`check`](crate::check)'s. Runs in the locked worker. Everything in the object and the
+//! plan is hostile; what is refused is named.
 
 use std::ops::Range;
 
@@ -185,7 +185,8 @@ fn load_and_measure<'a>(
     Ok((measurement, Rest { call, work, last_returned, buffers, pass, prepared_ns }))
 }
 
-/// Opens the stack and the buffers at places that get along with each other in the first-level cache, and fills the buffers.
+/// Opens the stack and the buffers at places that get along with each other in the first-level cache, and fills the
+/// buffers.
 fn open_memory<'a>(
     draw: &mut Draw,
     work: &'a KernelWork,

@@ -5,7 +5,8 @@
 //!
 //! # Layout
 //!
-//! - [`zygote`]: takes its configuration, locks itself, forks workers and reports their ends. [`job_sockets`]: what it gives them.
+//! - [`zygote`]: takes its configuration, locks itself, forks workers and reports their ends. [`job_sockets`]: what it
+//!   gives them.
 //! - [`lockdown`] and [`policy`]: the layers of isolation, in order, and the system calls that are left.
 //! - [`worker`]: set-up, one job, one reply, exit.
 //! - [`kernel_job`]: the job there is today; uses [`load`] (objects), [`arena`] and [`way_tags`] (addresses), [`buffers`]
@@ -13,7 +14,8 @@
 //! - [`check`]: showing what the function computes.
 //! - [`counters`] and [`clock`]: events this host can count, and its clock.
 //! - [`fault`]: what is reported when the function does not return.
-//! - [`heap`]: the allocator, since a locked worker can map nothing; [`space`]: the memory it hands out, and the job's frame.
+//! - [`heap`]: the allocator, since a locked worker can map nothing; [`space`]: the memory it hands out, and the job's
+//!   frame.
 //! - [`sys`]: system calls and raw memory, fenced.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -1,13 +1,13 @@
 //! Puts every layer of isolation that can be inherited in force, once, in the zygote.
 //!
 //! The attacker assumed is native code in a worker that does whatever its instructions can. The order matters and is
-//! that of [`lock_down`]: descriptors and identity first, because later layers forbid changing them; what the filter forbids
-//! (opening events, mapping memory, installing handlers) before the filter; the filter last. A layer that the host does
-//! not offer is reported with its reason; the supervisor's configuration says whether that is good enough.
+//! that of [`lock_down`]: descriptors and identity first, because later layers forbid changing them; what the filter
+//! forbids (opening events, mapping memory, installing handlers) before the filter; the filter last. A layer that the
+//! host does not offer is reported with its reason; the supervisor's configuration says whether that is good enough.
 //!
-//! [`Lock::Off`] leaves out what stands between a job and the kernel, and is for one purpose: a test that an attack which the lock
-//! stops is a real one. [`Lock::Unfiltered`] leaves out the filter alone, so that a test can see what the layers behind it stop. Nothing
-//! but the examples of the same names names them.
+//! [`Lock::Off`] leaves out what stands between a job and the kernel, and is for one purpose: a test that an attack
+//! which the lock stops is a real one. [`Lock::Unfiltered`] leaves out the filter alone, so that a test can see what
+//! the layers behind it stop. Nothing but the examples of the same names names them.
 
 use std::ffi::CString;
 use std::io;
@@ -139,7 +139,8 @@ pub struct Locked {
     pub init: Option<i32>,
 }
 
-/// Everything but the core, which is [`pin`]ned first, and the filter. Events are to be probed after this and before [`install_filter`].
+/// Everything but the core, which is [`pin`]ned first, and the filter. Events are to be probed after this and before
+/// [`install_filter`].
 ///
 /// # Errors
 /// See [`LockdownError`].

@@ -1,9 +1,10 @@
 //! The memory without contents that this executable brings along: the job's frame, the heap of workers, that of the zygote.
 //!
-//! It is one static so that the parts lie in this order. A table of 512 pages takes longer to be made for a worker and taken
-//! apart again than a page does, so the little that a quick job writes lies close together: the stack, the small statics
-//! (section `.data.webrunner`), the beginning of the frame and the beginning of the heap. The frame is short enough for all
-//! of that to find place within the 2 MiB of one table; where the linker begins the data late in a table, it takes two.
+//! It is one static so that the parts lie in this order. A table of 512 pages takes longer to be made for a worker and
+//! taken apart again than a page does, so the little that a quick job writes lies close together: the stack, the small
+//! statics (section `.data.webrunner`), the beginning of the frame and the beginning of the heap. The frame is short
+//! enough for all of that to find place within the 2 MiB of one table; where the linker begins the data late in a
+//! table, it takes two.
 //!
 //! Gives out addresses; whoever asks must see to it that each part has one user.
 
@@ -15,10 +16,12 @@ use webrunner_protocol::limits::{MAX_JOB_BYTES, MAX_OBJECT_BYTES};
 /// Everything a job's frame can hold.
 pub const FRAME_BYTES: usize = JobHeader::BYTES + MAX_JOB_BYTES + MAX_OBJECT_BYTES;
 
-/// Bytes workers may allocate. Untouched pages cost nothing; the largest object with the most symbols needs a third of this.
+/// Bytes workers may allocate. Untouched pages cost nothing; the largest object with the most symbols needs a third of
+/// this.
 pub const HEAP_BYTES: usize = 24 << 20;
 
-/// Bytes the zygote may allocate before its first worker, and those that aligning them to huge pages may take. It needs a few hundred KiB.
+/// Bytes the zygote may allocate before its first worker, and those that aligning them to huge pages may take. It needs
+/// a few hundred KiB.
 pub const PREPARED_BYTES: usize = 4 << 20;
 const ALIGNING_BYTES: usize = 2 << 20;
 

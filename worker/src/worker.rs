@@ -1,8 +1,9 @@
-//! One worker's life: set itself up, forget the set-up key, read one job, do it, write one reply, exit. A job that is checked has
-//! frames of outputs around its reply, and a challenge after it ([`check`]).
+//! One worker's life: set itself up, forget the set-up key, read one job, do it, write one reply, exit. A job that is
+//! checked has frames of outputs around its reply, and a challenge after it ([`check`]).
 //!
-//! A worker is born locked and trusts nothing it reads. It is never used twice. From the moment it has read its job it can do
-//! no more than the filter's open rules allow, but for opening its job's memory, and it loses that before it calls into the object.
+//! A worker is born locked and trusts nothing it reads. It is never used twice. From the moment it has read its job it
+//! can do no more than the filter's open rules allow, but for opening its job's memory, and it loses that before it
+//! calls into the object.
 
 use std::mem::MaybeUninit;
 use std::ptr;

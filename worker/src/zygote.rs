@@ -1,8 +1,8 @@
 //! The zygote: becomes what the supervisor configures, then forks workers on request and reports their ends.
 //!
-//! It has one thread, trusts the supervisor, and reads nothing from workers: what it knows of them it learns from `wait4`. After
-//! the lock it makes only keyed calls, and allocates no more than a request to fork holds. When its control socket closes it exits, and the kernel
-//! takes its workers with it.
+//! It has one thread, trusts the supervisor, and reads nothing from workers: what it knows of them it learns from
+//! `wait4`. After the lock it makes only keyed calls, and allocates no more than a request to fork holds. When its
+//! control socket closes it exits, and the kernel takes its workers with it.
 
 use std::io::{self, Write as _};
 use std::ops::Range;
@@ -290,8 +290,8 @@ impl Family {
 
     /// Takes every ended child off the kernel's list; the last ends are left to be reported.
     ///
-    /// Without the first process of its namespace the zygote is of no use: the kernel has ended all workers with it, and lets
-    /// no other be forked.
+    /// Without the first process of its namespace the zygote is of no use: the kernel has ended all workers with it,
+    /// and lets no other be forked.
     fn reap_all(&mut self) {
         while let Ok(Some((pid, status, usage))) = process::reap() {
             if self.init == Some(pid) {

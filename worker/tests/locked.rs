@@ -92,7 +92,8 @@ fn is_plausible(measured: &Measured) -> bool {
         && measured.findings == Findings { dirty_upper: measured.findings.dirty_upper, ..Findings::default() }
 }
 
-/// Runs `work` in a child that may only learn its own CPU time and exit. Gives its exit code, 0 where `work` was true; `None` if it was killed.
+/// Runs `work` in a child that may only learn its own CPU time and exit. Gives its exit code, 0 where `work` was true;
+/// `None` if it was killed.
 ///
 /// A filter and not strict mode, which takes away the time stamp counter as well.
 fn in_a_locked_child(work: impl FnOnce() -> bool) -> Option<i32> {

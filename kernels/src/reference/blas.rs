@@ -96,8 +96,8 @@ pub(super) fn copy<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
 
 /// `c[i * rs + j * cs] = beta * c[…] + alpha * Σ a[p * mr + i] * b[p * nr + j]`.
 ///
-/// Strides may put several elements in one place. Each is stored there, in an order that is the function's own, and the last
-/// one stays; so any of them is right where beta is 0. Where it is not, a later one may read the one before.
+/// Strides may put several elements in one place. Each is stored there, in an order that is the function's own, and the
+/// last one stays; so any of them is right where beta is 0. Where it is not, a later one may read the one before.
 pub(super) fn gemm<'a>(call: &Call<'a>) -> Result<Expected<'a>, Unchecked> {
     let k = call.integer(0)?;
     let (a, b, c) = (call.numbers(2)?, call.numbers(3)?, call.numbers(5)?);

@@ -13,11 +13,12 @@ use crate::kernel::Check;
 /// 2 exp(-λ²/2) (Higham and Mary, SIAM J. Sci. Comput. 41, 2019); 6 makes that 3e-8.
 const LAMBDA: f64 = 6.0;
 
-/// Part of the square of n u, u being the unit roundoff, by which a sum of n terms may be wrong beside that, and the most it may be.
+/// Part of the square of n u, u being the unit roundoff, by which a sum of n terms may be wrong beside that, and the
+/// most it may be.
 ///
 /// A sum added up one by one grows so large that what is lost of each term is no longer as often too much as too
-/// little. In single precision a plain loop is 0.2 % off at 4 million products of numbers in [0, 1), 2 % at 16 million and 7 % at
-/// 32 million, a third to a sixth of what this allows.
+/// little. In single precision a plain loop is 0.2 % off at 4 million products of numbers in [0, 1), 2 % at 16 million
+/// and 7 % at 32 million, a third to a sixth of what this allows.
 const BIAS: (f64, f64) = (0.125, 0.25);
 
 /// What was seen of a call, one entry in each list for each buffer of the plan.
@@ -156,7 +157,8 @@ impl Binding {
     }
 }
 
-/// The call that was seen. The same lengths are asked of both sides, so an array a worker cut short cannot pass for a right one.
+/// The call that was seen. The same lengths are asked of both sides, so an array a worker cut short cannot pass for a
+/// right one.
 fn call<'a>(plan: &'a CallPlan, seen: &Observation<'a>) -> Result<Call<'a>, Unchecked> {
     let call = Call::new(plan, seen.before, seen.sample)?;
     let are_of_plan = plan.buffers.len() == seen.after.len()

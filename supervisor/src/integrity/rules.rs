@@ -105,11 +105,12 @@ const MHZ: (f64, f64) = (100.0, 7000.0);
 /// Most instructions any core retires in a cycle.
 const MOST_IPC: f64 = 8.0;
 
-/// CPU time a worker may use beside its job, for its own making and ending; some 0.4 ms is usual. For each gigabyte of buffers
-/// it may take a second more.
+/// CPU time a worker may use beside its job, for its own making and ending; some 0.4 ms is usual. For each gigabyte of
+/// buffers it may take a second more.
 const OWN_US: f64 = 10e3;
 
-/// Cycles that a call from the cold may take beside its work: code and stack to bring in, branches to learn. Some 400 are usual.
+/// Cycles that a call from the cold may take beside its work: code and stack to bring in, branches to learn. Some 400
+/// are usual.
 const COLD_CYCLES: f64 = 4e3;
 
 /// Cycles by which the figure of a short call may be wrong.

@@ -31,8 +31,9 @@ enum Numbers {
     Double,
 }
 
-/// Most floating-point operations any core does in a cycle, in single precision: two fused multiply-adds of 16 numbers each
-/// (AVX-512) are 64 operations, in Intel's server cores since Skylake and AMD's since Zen 5; doubled twice for what is to come.
+/// Most floating-point operations any core does in a cycle, in single precision: two fused multiply-adds of 16 numbers
+/// each (AVX-512) are 64 operations, in Intel's server cores since Skylake and AMD's since Zen 5; doubled twice for
+/// what is to come.
 const MOST_SINGLE: f64 = 4.0 * 64.0;
 
 /// The same in double precision.
@@ -42,8 +43,8 @@ const MOST_DOUBLE: f64 = MOST_SINGLE / 2.0;
 /// twice.
 const MOST_BYTES: f64 = 4.0 * 192.0;
 
-/// Least part of the declared operations that can do the work. Strassen's algorithm saves an eighth at each level, so four levels
-/// leave more than this, and a tile of 64 by 64 has no use for so many.
+/// Least part of the declared operations that can do the work. Strassen's algorithm saves an eighth at each level, so
+/// four levels leave more than this, and a tile of 64 by 64 has no use for so many.
 const LEAST_EXECUTED: f64 = 0.5;
 
 impl Declared {
@@ -77,7 +78,8 @@ impl Declared {
     }
 }
 
-/// Most floating-point operations that a counted call can have executed: those seen, and one for each instruction of the x87.
+/// Most floating-point operations that a counted call can have executed: those seen, and one for each instruction of
+/// the x87.
 #[must_use]
 pub fn most_executed(counts: &Counts) -> u64 {
     let flops = counts.single_flops.iter().chain(&counts.double_flops);

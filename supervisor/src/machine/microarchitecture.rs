@@ -1,7 +1,8 @@
 //! Microarchitectures by vendor, family and model.
 //!
-//! Families and models are displayed values (extended fields added in). Sources: Linux `arch/x86/include/asm/intel-family.h`,
-//! `arch/x86/kernel/cpu/amd.c`, and the names LLVM gives its targets. What is not listed is not guessed.
+//! Families and models are displayed values (extended fields added in). Sources: Linux
+//! `arch/x86/include/asm/intel-family.h`, `arch/x86/kernel/cpu/amd.c`, and the names LLVM gives its targets. What is
+//! not listed is not guessed.
 
 /// The microarchitecture, by the name LLVM and the old service use; `None` if it is not known.
 pub(super) fn name(vendor: &str, family: u8, model: u8, stepping: u8) -> Option<&'static str> {

@@ -1,8 +1,9 @@
 //! When to try again what keeps failing, and from when on to say so: exponential back-off with a circuit breaker.
 //!
-//! The pause before an attempt doubles from 10 ms to 5 s, half of it by chance, so that cores which failed together do not
-//! try again together. After [`TRIPPED_AT`] failures in a row the breaker is open: jobs are refused instead of being left to
-//! hope, and readiness gives the reason. The first success closes it. However fast things fail, a line a second is logged.
+//! The pause before an attempt doubles from 10 ms to 5 s, half of it by chance, so that cores which failed together do
+//! not try again together. After [`TRIPPED_AT`] failures in a row the breaker is open: jobs are refused instead of
+//! being left to hope, and readiness gives the reason. The first success closes it. However fast things fail, a line a
+//! second is logged.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -32,8 +33,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Notes a failure. Gives the pause before the next attempt; nothing if one is on already, as when several attempts made
-    /// at once all fail.
+    /// Notes a failure. Gives the pause before the next attempt; nothing if one is on already, as when several attempts
+    /// made at once all fail.
     pub(super) fn fail(&mut self, reason: String) -> Option<Duration> {
         self.fail_at(reason, Instant::now())
     }

@@ -1,8 +1,8 @@
 //! Whose fault it is when workers cannot be forked: that of a limit which all zygotes share, or one zygote's own.
 //!
-//! A zygote of which nothing is to be hoped is replaced; one that others keep from forking goes on when they let it, which is
-//! sooner than another would be there. What tells them apart is the kernel's error number, and for want of memory how
-//! zygotes of other cores fare. A fault is found only where no job runs that its end would cost.
+//! A zygote of which nothing is to be hoped is replaced; one that others keep from forking goes on when they let it,
+//! which is sooner than another would be there. What tells them apart is the kernel's error number, and for want of
+//! memory how zygotes of other cores fare. A fault is found only where no job runs that its end would cost.
 
 use rustix::io::Errno;
 

@@ -1,7 +1,7 @@
 //! The conversation with a worker whose function's outputs are checked.
 //!
-//! The worker sends what the measured calls left, then its reply. Only once that is here does it get the challenge; then come
-//! the outputs of the challenged calls, and the end of the stream:
+//! The worker sends what the measured calls left, then its reply. Only once that is here does it get the challenge;
+//! then come the outputs of the challenged calls, and the end of the stream:
 //!
 //! ```text
 //! supervisor: Job                                 Challenge

@@ -188,8 +188,8 @@ impl Pool {
         Self { queue, facts: Rc::new(facts), deadline: config.deadline }
     }
 
-    /// Runs one job: waits for a slot, hands it over, and returns how it ended. Dropping the future cancels the job and ends
-    /// its worker.
+    /// Runs one job: waits for a slot, hands it over, and returns how it ended. Dropping the future cancels the job and
+    /// ends its worker.
     ///
     /// # Errors
     /// [`RunError`] if no worker took it or the zygote died under it.

@@ -178,7 +178,8 @@ impl Queue {
         Some(Grant { slot, ready: need.ready, worker })
     }
 
-    /// Serves everybody in line who can be served; turns them away if nobody can be for some time. To be called whenever a slot may have become usable.
+    /// Serves everybody in line who can be served; turns them away if nobody can be for some time. To be called
+    /// whenever a slot may have become usable.
     pub(super) fn serve(&mut self) {
         let mut claims = Claims::default();
         let mut at = 0;

@@ -1,7 +1,7 @@
 //! A socket that is waited on for reading only.
 //!
-//! tokio's own sockets are registered for writing as well, and a Unix socket becomes "writable" each time its peer reads: two
-//! needless wake-ups for every job. Calls on the descriptor never block; that is asked for with each call.
+//! tokio's own sockets are registered for writing as well, and a Unix socket becomes "writable" each time its peer
+//! reads: two needless wake-ups for every job. Calls on the descriptor never block; that is asked for with each call.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! A slot: one core, its zygote, the workers that wait on it, and those that run.
 //!
-//! A slot runs one measured job at a time, or several quick ones. It keeps a few workers waiting, so that a job never waits for a fork, and asks for
-//! another when one was used up. Nothing here does I/O but the request to fork.
+//! A slot runs one measured job at a time, or several quick ones. It keeps a few workers waiting, so that a job never
+//! waits for a fork, and asks for another when one was used up. Nothing here does I/O but the request to fork.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -400,8 +400,8 @@ impl Slot {
         Some(worker)
     }
 
-    /// A job that asked for `ready` has ended, and its worker is of no further use, whatever it is doing. It is ended at once,
-    /// or by the [`refill`](Self::refill) that is to follow.
+    /// A job that asked for `ready` has ended, and its worker is of no further use, whatever it is doing. It is ended
+    /// at once, or by the [`refill`](Self::refill) that is to follow.
     pub(super) fn release(&mut self, ready: Ready, worker: &Worker) {
         if !self.is_current(worker.generation) {
             worker.end();

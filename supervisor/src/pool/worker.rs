@@ -1,7 +1,7 @@
 //! A worker as the pool holds it: its job socket, what it is ready for, and how it is ended.
 //!
-//! Owns the socket; dropping it lets a worker that waits end by itself. One that may be running somebody's code is ended by its
-//! zygote, whose child it is until it is reaped, so that no other process can be meant by its number.
+//! Owns the socket; dropping it lets a worker that waits end by itself. One that may be running somebody's code is
+//! ended by its zygote, whose child it is until it is reaped, so that no other process can be meant by its number.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -70,9 +70,9 @@ pub(super) struct Running {
     counting: usize,
 }
 
-/// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. A core that only
-/// measures has enough to do until the supervisor, whose own core may be busy, comes round to it again. Each is still measured by
-/// its own time, and a job that is measured with care always runs alone.
+/// Quick jobs that run on a core at a time: while the reply of one is on its way the next already runs. A core that
+/// only measures has enough to do until the supervisor, whose own core may be busy, comes round to it again. Each is
+/// still measured by its own time, and a job that is measured with care always runs alone.
 const fn quick_at_once(lane: Lane) -> usize {
     match lane {
         Lane::Measuring => 6,
@@ -108,8 +108,8 @@ impl Running {
     }
 }
 
-/// Workers of a kind that wait on a core. More than can run cover the forks of the next: one where there are many, and two where
-/// the supervisor's work delays each. A job that counts takes milliseconds, in which the next is long forked.
+/// Workers of a kind that wait on a core. More than can run cover the forks of the next: one where there are many, and
+/// two where the supervisor's work delays each. A job that counts takes milliseconds, in which the next is long forked.
 pub(super) fn standby_wanted(lane: Lane) -> [(Ready, WorkerProfile, usize); 2] {
     let (spare, counting) = match lane {
         Lane::Measuring => (1, 1),

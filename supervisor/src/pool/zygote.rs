@@ -1,7 +1,8 @@
 //! Starting a zygote, talking to it, and noticing when it is gone.
 //!
-//! Owns the zygote's process and control socket. The zygote is `webrunner-worker`, the executable that comes with this one, and
-//! trusted until it forks, yet nothing it sends can panic: a report that makes no sense ends it, and the pool starts another.
+//! Owns the zygote's process and control socket. The zygote is `webrunner-worker`, the executable that comes with this
+//! one, and trusted until it forks, yet nothing it sends can panic: a report that makes no sense ends it, and the pool
+//! starts another.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -332,7 +333,8 @@ fn request(control: impl AsFd, request: &ZygoteRequest) -> io::Result<()> {
 pub(super) struct JobSockets(VecDeque<io::Result<OwnedFd>>);
 
 impl JobSockets {
-    /// Adds those of one packet, which comes when the last of the one before are used. The kernel leaves out what does not fit.
+    /// Adds those of one packet, which comes when the last of the one before are used. The kernel leaves out what does
+    /// not fit.
     fn add(&mut self, came: impl Iterator<Item = OwnedFd>) -> io::Result<()> {
         if !self.0.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "job sockets came before their time"));
@@ -352,7 +354,8 @@ impl JobSockets {
 /// Takes one report off the control socket.
 ///
 /// # Errors
-/// `WouldBlock` when there is none, `UnexpectedEof` when the zygote is gone, `InvalidData` for a report that makes no sense, else the kernel's error.
+/// `WouldBlock` when there is none, `UnexpectedEof` when the zygote is gone, `InvalidData` for a report that makes no
+/// sense, else the kernel's error.
 pub(super) fn receive(control: impl AsFd, sockets: &mut JobSockets) -> io::Result<Incoming> {
     receive_into(control, sockets, &mut [0; MAX_REPORT_BYTES])
 }

@@ -84,7 +84,8 @@ pub(super) fn complaints(report: &Report<'_>, truth: &Truth) -> Vec<String> {
 /// Part of the declared operations below which an answer says how many were executed.
 const USUAL: f64 = 0.9;
 
-/// Part of the declared bytes below which it does where outputs were not checked. A string instruction moves more than it counts.
+/// Part of the declared bytes below which it does where outputs were not checked. A string instruction moves more than
+/// it counts.
 const USUAL_BYTES: f64 = 0.5;
 
 /// That rates are of declared work of which nothing shows that it was done.

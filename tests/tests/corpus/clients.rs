@@ -99,7 +99,8 @@ fn a_service_short_of_descriptors_recovers() {
     service.settle();
 }
 
-/// C17. Credentials, which the service does not ask for: they are in no answer, and in no log however much it is told to say.
+/// C17. Credentials, which the service does not ask for: they are in no answer, and in no log however much it is told
+/// to say.
 #[test]
 fn credentials_that_nobody_asked_for_are_not_repeated() {
     const WORDS: &str = "canary-of-the-client";
@@ -165,8 +166,8 @@ fn odd_bytes_in_paths_and_parameters_mean_nothing() {
     assert!(!log.contains(|letter: char| letter.is_control() && letter != '\n'), "{log:?}");
 }
 
-/// C21. Thousands of small requests at once, on many connections whose answers nobody reads, and behind a job that does not end:
-/// they wait as the bytes they are, and who leaves is still seen to.
+/// C21. Thousands of small requests at once, on many connections whose answers nobody reads, and behind a job that does
+/// not end: they wait as the bytes they are, and who leaves is still seen to.
 #[test]
 fn thousands_of_requests_that_wait_take_no_memory() {
     const CONNECTIONS: usize = 20;
@@ -198,7 +199,8 @@ fn thousands_of_requests_that_wait_take_no_memory() {
     });
 }
 
-/// C22. `Expect: 100-continue` before what is refused: whoever is told to go on is told no right after, before a byte of the body.
+/// C22. `Expect: 100-continue` before what is refused: whoever is told to go on is told no right after, before a byte
+/// of the body.
 #[test]
 fn a_body_that_is_expected_and_refused_is_not_waited_for() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,7 +1,7 @@
 //! Rows 21, 26 to 29, 54 and 55: what a function sends in the place of the worker's reply.
 //!
-//! The best forgery is made with the service's own protocol crate, which an attacker has too, and carries the number of its job,
-//! which it finds in the worker's memory.
+//! The best forgery is made with the service's own protocol crate, which an attacker has too, and carries the number of
+//! its job, which it finds in the worker's memory.
 
 use serde_json::json;
 use webrunner_protocol::codec;
@@ -202,8 +202,8 @@ fn a_frame_before_an_endless_loop_is_not_believed() {
     }
 }
 
-/// R54. The socket shut, with and without a good frame before, and then no end, a wait, a return, a fault, a call: what was sent
-/// counts, and the worker does not outlive its job.
+/// R54. The socket shut, with and without a good frame before, and then no end, a wait, a return, a fault, a call: what
+/// was sent counts, and the worker does not outlive its job.
 #[test]
 fn a_worker_that_says_it_is_done_and_is_not_is_ended() {
     let target = of_its_own(&["--deadline", "1", "--cpu-limit", "60"]);

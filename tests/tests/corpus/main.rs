@@ -1,9 +1,9 @@
 //! The attack corpus: every row of the table in `docs/security.md` as a test through real HTTP.
 //!
-//! A test is named for what it tries and asserts what the user sees. After each attack [`target::Target::unharmed_by`] asserts what
-//! must hold whatever was tried: the next job is right, nothing is left, nothing has leaked. Where the lock is what stops an
-//! attack, the same bytes are given to workers without one, which shows that they would have done harm; [`table`] keeps rows
-//! and tests together.
+//! A test is named for what it tries and asserts what the user sees. After each attack [`target::Target::unharmed_by`]
+//! asserts what must hold whatever was tried: the next job is right, nothing is left, nothing has leaked. Where the
+//! lock is what stops an attack, the same bytes are given to workers without one, which shows that they would have done
+//! harm; [`table`] keeps rows and tests together.
 //!
 //! # Layout
 //!

@@ -152,8 +152,8 @@ fn a_worker_whose_memory_is_overwritten_harms_itself_alone() {
     assert_eq!((slug(&smashed), &smashed["signal"]), ("fault", &json!("SIGSEGV")), "{smashed}");
 }
 
-/// R35. A search of all that can be read for what the job before it was given and for the supervisor's environment, directly and
-/// by what `write` tells; and all of it sent out.
+/// R35. A search of all that can be read for what the job before it was given and for the supervisor's environment,
+/// directly and by what `write` tells; and all of it sent out.
 #[test]
 fn no_secret_is_found_in_a_worker() {
     let target = locked();
@@ -199,7 +199,8 @@ fn registers_hold_nothing_of_another_job() {
     is_measured(&target.post("hostile/registers.o", "kernel=test.probe&number=0"));
 }
 
-/// R52. Everything the worker can write, filled with small numbers, lengths, ranges and addresses of the function's own code.
+/// R52. Everything the worker can write, filled with small numbers, lengths, ranges and addresses of the function's own
+/// code.
 #[test]
 fn a_worker_whose_memory_is_given_a_meaning_harms_itself_alone() {
     let target = locked();
@@ -216,7 +217,8 @@ fn a_worker_whose_memory_is_given_a_meaning_harms_itself_alone() {
     }
 }
 
-/// R53. Words of the worker that could be one of the keys, tried as one: those beside which the keys were, and what is on its stack.
+/// R53. Words of the worker that could be one of the keys, tried as one: those beside which the keys were, and what is
+/// on its stack.
 #[test]
 fn no_word_of_a_worker_is_a_key() {
     const WORDS: u64 = 60;

@@ -15,7 +15,8 @@ const EXIT_GROUP: u64 = 231;
 /// Calls that newer kernels let pass every filter (`uretprobe`, `uprobe`): outside a probe they end in SIGILL or ENXIO.
 const UNFILTERED: [u64; 2] = [335, 336];
 
-/// Calls that only tell a process about itself: sched_yield, getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid.
+/// Calls that only tell a process about itself: sched_yield, getpid, getuid, getgid, geteuid, getegid, getppid,
+/// getpgrp, gettid.
 const HARMLESS: [u64; 9] = [24, 39, 102, 104, 107, 108, 110, 111, 186];
 
 /// A worker's descriptors: its job socket, and the first and last of its counters.

@@ -1,5 +1,5 @@
-//! Rows E1 to E11: what can be wrong with the file. It is refused by name, or it is loaded after all and then runs as locked as
-//! any other; the worker never dies of it.
+//! Rows E1 to E11: what can be wrong with the file. It is refused by name, or it is loaded after all and then runs as
+//! locked as any other; the worker never dies of it.
 
 use serde_json::json;
 use webrunner_tests::http::{Answer, Request, slug};
@@ -148,8 +148,8 @@ fn a_wrong_section_table_is_refused() {
     );
 }
 
-/// E4. Sections: ends that wrap, places outside, alignments that are none. Sections that overlap are taken: each is copied to a
-/// place of its own.
+/// E4. Sections: ends that wrap, places outside, alignments that are none. Sections that overlap are taken: each is
+/// copied to a place of its own.
 #[test]
 fn a_wrong_section_is_refused() {
     let target = locked();
@@ -324,7 +324,8 @@ fn relocation_types_are_taken_by_a_written_table() {
             let answer = post(&target, &object);
             let unknown = format!("Relocation 0 of section .text has type {kind}, which");
             if TAKEN.contains(&kind) {
-                // It writes over an instruction it is not meant for: what then runs, or does not fit, is the object's affair.
+                // It writes over an instruction it is not meant for: what then runs, or does not fit, is the object's
+                // affair.
                 assert!(!answer.text().contains("has type"), "{kind}: {}", answer.text());
                 assert!(answer.status < 500, "{kind}: {}", answer.text());
             } else {

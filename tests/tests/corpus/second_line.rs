@@ -1,7 +1,7 @@
 //! The layers behind the filter: attacks of rows 11 to 25 on workers that lack the filter and nothing else.
 //!
-//! With the filter whole no other layer is ever asked, so that one which had gone would not be missed: here each must stop, by its own
-//! error, what the control of the row shows to work or to reach the kernel.
+//! With the filter whole no other layer is ever asked, so that one which had gone would not be missed: here each must
+//! stop, by its own error, what the control of the row shows to work or to reach the kernel.
 
 use nix::errno::Errno::{self, EACCES, EAGAIN, EMFILE, ENOMEM, EPERM};
 use serde_json::json;
@@ -20,8 +20,8 @@ fn fail_with(target: &Target, error: Errno, attacks: &[&str]) {
     }
 }
 
-/// Files and programs are Landlock's, resources are those of limits, other processes are closed as they cannot be dumped, and
-/// what takes a right of root's fails for want of it.
+/// Files and programs are Landlock's, resources are those of limits, other processes are closed as they cannot be
+/// dumped, and what takes a right of root's fails for want of it.
 #[test]
 fn what_is_behind_the_filter_stops_attacks_without_it() {
     let target = unfiltered();

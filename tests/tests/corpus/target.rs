@@ -1,8 +1,8 @@
 //! The services under attack, and what must hold of one after each attack.
 //!
-//! There are two: one as it is shipped, and one whose workers leave their lock off, the control. Each is shared by the tests
-//! that run at the time, which take turns; a test that fails spoils its service, and the next starts another. A third, whose
-//! workers leave off the filter alone, is for the one test of what is behind it.
+//! There are two: one as it is shipped, and one whose workers leave their lock off, the control. Each is shared by the
+//! tests that run at the time, which take turns; a test that fails spoils its service, and the next starts another. A
+//! third, whose workers leave off the filter alone, is for the one test of what is behind it.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,15 +1,16 @@
 //! Writes the counting copy of a function.
 //!
-//! The copy does what the original does and counts each block as it is entered. What the original can tell apart is kept: every
-//! register, every flag, and all of its stack, the red zone included; so counting goes through `rcx`, saved in
-//! memory, with `mov`, `lea`, `not` and `jrcxz` alone. Data is not copied, and relative addresses are put right, so that code which
-//! reads constants, or itself, finds the original's. One difference shows: a `call` pushes an address in the copy.
+//! The copy does what the original does and counts each block as it is entered. What the original can tell apart is
+//! kept: every register, every flag, and all of its stack, the red zone included; so counting goes through `rcx`, saved
+//! in memory, with `mov`, `lea`, `not` and `jrcxz` alone. Data is not copied, and relative addresses are put right, so
+//! that code which reads constants, or itself, finds the original's. One difference shows: a `call` pushes an address
+//! in the copy.
 //!
 //! # Nothing runs uncounted
 //!
-//! Indirect branches go through [`Stubs::translate`], which turns an address in the original text into the one of its copy
-//! and gives up on any other but the harness's own return address. So does a return that would lead into the original text. Thus the original runs
-//! not one instruction while the copy is called.
+//! Indirect branches go through [`Stubs::translate`], which turns an address in the original text into the one of its
+//! copy and gives up on any other but the harness's own return address. So does a return that would lead into the
+//! original text. Thus the original runs not one instruction while the copy is called.
 //!
 //! # It ends
 //!
@@ -287,8 +288,8 @@ impl Copy<'_> {
         self.fix_data(step, start + usize::from(step.displacement));
     }
 
-    /// A string instruction with a REP prefix. Its counter gets what rcx was before, less what is left of it: that is how many
-    /// elements it came to, whichever way they lie and also where a comparison ends it early.
+    /// A string instruction with a REP prefix. Its counter gets what rcx was before, less what is left of it: that is
+    /// how many elements it came to, whichever way they lie and also where a comparison ends it early.
     fn repeated(&mut self, step: &Step, bytes: &[u8], number: NonZeroU16) {
         let by_ecx = bytes.iter().take_while(|&&byte| is_prefix(byte)).any(|&byte| byte == 0x67);
         self.with_rcx(number, by_ecx, |code| code.add_rcx_to_rax());

@@ -1,7 +1,8 @@
 //! Instruction set extensions that the standard library has no name for, by their bits of `cpuid`.
 //!
-//! Where the kernel has to switch an extension on and `cpuid` tells whether it did (`OSXSAVE`, `OSPKE`), that bit is the one.
-//! Left out are hints, which run everywhere (`endbr64`, prefetches, `cldemote`, bounds), and what only the kernel may execute.
+//! Where the kernel has to switch an extension on and `cpuid` tells whether it did (`OSXSAVE`, `OSPKE`), that bit is
+//! the one. Left out are hints, which run everywhere (`endbr64`, prefetches, `cldemote`, bounds), and what only the
+//! kernel may execute.
 #![forbid(unsafe_code)]
 
 use std::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};

@@ -1,8 +1,8 @@
 //! Which instruction set extensions code needs, and which this CPU lacks.
 //!
-//! Only extensions whose instructions raise SIGILL where they are missing are asked about, and `lzcnt`, which computes something
-//! else there: hints (`endbr64`, prefetches) run everywhere. So does `tzcnt`, as `bsf`, and compilers write it for that; it is
-//! named among what code needs, and nothing is refused for it.
+//! Only extensions whose instructions raise SIGILL where they are missing are asked about, and `lzcnt`, which computes
+//! something else there: hints (`endbr64`, prefetches) run everywhere. So does `tzcnt`, as `bsf`, and compilers write
+//! it for that; it is named among what code needs, and nothing is refused for it.
 #![forbid(unsafe_code)]
 
 use std::arch::is_x86_feature_detected;

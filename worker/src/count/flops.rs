@@ -2,8 +2,8 @@
 //!
 //! Counted as Intel's `FP_ARITH_INST_RETIRED` events count them (SDM volume 3B): additions, multiplications, divisions,
 //! roots, minima, maxima and approximate reciprocals are one operation an element; fused multiply-adds and dot products
-//! are two. So are x87's additions, multiplications, divisions and roots, which those events do not know. Half precision, 3DNow!,
-//! conversions and x87's remainders and transcendental functions are not counted.
+//! are two. So are x87's additions, multiplications, divisions and roots, which those events do not know. Half
+//! precision, 3DNow!, conversions and x87's remainders and transcendental functions are not counted.
 #![forbid(unsafe_code)]
 
 use iced_x86::{Instruction, Mnemonic as M};

@@ -1,8 +1,8 @@
 //! Which places that a jump goes back to begin a loop.
 //!
-//! One does if the code there can come to the jump again without a return: if both lie in one strongly connected component of
-//! the graph of blocks, calls left out. What is called is none, whichever way the call goes, nor is a function that another
-//! ends in by a jump.
+//! One does if the code there can come to the jump again without a return: if both lie in one strongly connected
+//! component of the graph of blocks, calls left out. What is called is none, whichever way the call goes, nor is a
+//! function that another ends in by a jump.
 //!
 //! The blocks are hostile code: the components are found in time linear in them, and nothing recurses (Tarjan 1972).
 #![forbid(unsafe_code)]

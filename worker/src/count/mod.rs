@@ -9,8 +9,9 @@
 //!
 //! # Layout
 //!
-//! - [`analyse`]: `walk` follows the code from its entry, `candidates` guesses targets of indirect branches, `step` sorts
-//!   branches, `features` says with `cpuid` which instruction set extensions are needed, `loops` tells loops from calls on the `graph` of blocks.
+//! - [`analyse`]: `walk` follows the code from its entry, `candidates` guesses targets of indirect branches, `step`
+//!   sorts branches, `features` says with `cpuid` which instruction set extensions are needed, `loops` tells loops from
+//!   calls on the `graph` of blocks.
 //! - [`instrument`]: `copy` writes the counting copy by way of `emit`, `data` is the memory it works with.
 //! - `totals`: from counters to [`Counts`](webrunner_protocol::counts::Counts), with `flops`.
 //! - [`stack_use`]: how deep the code takes its stack.
@@ -44,7 +45,8 @@ pub use totals::totals;
 pub use walk::{Analysis, Facts, MAX_BLOCKS, MAX_STEPS, MAX_TEXT_BYTES, Text, analyse};
 
 /// Instructions of each encoding and each kind of branch: `vfmadd231ps ymm0, ymm1, [rdi]`, `vmovups [rdi], ymm0`,
-/// `addsd xmm0, [rip]`, `push rax`, `jne`, `jmp rax`, `dec rcx`, `jne`, `call`, `vaddps zmm0, zmm0, zmm0`, `nop`, `nop`, `ret`.
+/// `addsd xmm0, [rip]`, `push rax`, `jne`, `jmp rax`, `dec rcx`, `jne`, `call`, `vaddps zmm0, zmm0, zmm0`, `nop`,
+/// `nop`, `ret`.
 const REHEARSED: [u8; 41] = [
     0xc4, 0xe2, 0x75, 0xb8, 0x07, 0xc5, 0xfc, 0x11, 0x07, 0xf2, 0x0f, 0x58, 0x05, 0, 0, 0, 0, 0x50, 0x75,
     0x02, 0xff, 0xe0, 0x48, 0xff, 0xc9, 0x75, 0xe5, 0xe8, 0xe0, 0xff, 0xff, 0xff, 0x62, 0xf1, 0x7c, 0x48,
@@ -53,8 +55,8 @@ const REHEARSED: [u8; 41] = [
 
 /// Counts a few instructions that never run, and forgets the answer.
 ///
-/// The decoder builds its tables when it is first used, which takes half a millisecond. The zygote does this before it forks,
-/// so that its workers find them built.
+/// The decoder builds its tables when it is first used, which takes half a millisecond. The zygote does this before it
+/// forks, so that its workers find them built.
 pub fn rehearse() {
     const TEXT: u64 = 0x2000_0000;
     let text = Text { bytes: &REHEARSED, address: TEXT, entry: TEXT };

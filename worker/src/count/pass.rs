@@ -1,8 +1,8 @@
 //! The counted call of a job: prepared while memory can still be opened, made when the measuring is over.
 //!
-//! It comes last because it is one more call: the measured ones, the first above all, must find the function's data and the
-//! caches as if nobody had counted. So the counts are of a call that finds buffers filled afresh (those the function writes)
-//! but the object's own data as earlier calls left them.
+//! It comes last because it is one more call: the measured ones, the first above all, must find the function's data and
+//! the caches as if nobody had counted. So the counts are of a call that finds buffers filled afresh (those the
+//! function writes) but the object's own data as earlier calls left them.
 //!
 //! For a function of a hundred instructions it takes a warm process 6 µs and a worker, which does it once, some 35: the
 //! rest is page faults and two system calls. That is why a quick job is counted only if it asks.

@@ -74,7 +74,8 @@ pub(super) fn kind(instruction: &Instruction, bytes: &[u8]) -> Kind {
     }
 }
 
-/// Whether it is a string instruction that is made once for each element, as often as rcx says or until a comparison ends it.
+/// Whether it is a string instruction that is made once for each element, as often as rcx says or until a comparison
+/// ends it.
 pub(super) fn is_repeated(instruction: &Instruction) -> bool {
     instruction.is_string_instruction() && (instruction.has_rep_prefix() || instruction.has_repne_prefix())
 }

@@ -1,7 +1,8 @@
 //! The global offset table: which symbols need a slot in it.
 //!
-//! Position-independent code reads the addresses of globals from this table, which a linker makes. Finding its size means looking at
-//! every relocation, so every relocation is checked here; what is left to [`link`](super::link) is arithmetic.
+//! Position-independent code reads the addresses of globals from this table, which a linker makes. Finding its size
+//! means looking at every relocation, so every relocation is checked here; what is left to [`link`](super::link) is
+//! arithmetic.
 
 use goblin::elf::Reloc;
 use goblin::elf::reloc::R_X86_64_NONE;

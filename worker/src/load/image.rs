@@ -1,7 +1,7 @@
 //! Where each section, common symbol and the global offset table go in the image.
 //!
-//! Up to three segments, by rights, each preceded and followed by a page that is never opened. Sums are checked before anything is
-//! sized by them, since a section of zeroes may claim any size.
+//! Up to three segments, by rights, each preceded and followed by a page that is never opened. Sums are checked before
+//! anything is sized by them, since a section of zeroes may claim any size.
 
 use webrunner_protocol::limits::MAX_IMAGE_BYTES;
 use webrunner_protocol::refusal::ObjectRefusal;

@@ -1,7 +1,7 @@
 //! Filling the image: contents are copied, the global offset table is made, relocations are applied.
 //!
-//! Writes only through the slices it is given, each bounds-checked. Whatever could be refused without an address has been; what
-//! remains is a value that does not fit its field.
+//! Writes only through the slices it is given, each bounds-checked. Whatever could be refused without an address has
+//! been; what remains is a value that does not fit its field.
 
 use goblin::elf::Reloc;
 use goblin::elf::reloc::R_X86_64_NONE;

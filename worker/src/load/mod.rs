@@ -1,10 +1,10 @@
 //! From the bytes of a relocatable ELF64 x86-64 object to an image that can run.
 //!
-//! Every byte of the object is hostile. [`Object::parse`] checks all that can be checked without an address, so that the
-//! steps after it take no bytes and can fail in fewer ways; [`Object::link`] then fills memory that the caller mapped.
-//! Nothing here makes a system call or panics on input. Every step is linear in the size of the object, which
-//! [limits](webrunner_protocol::limits) bound; all allocations together stay under 1.5 MiB, even if none is ever freed, and for a small
-//! object under 1 KiB.
+//! Every byte of the object is hostile. [`Object::parse`] checks all that can be checked without an address, so that
+//! the steps after it take no bytes and can fail in fewer ways; [`Object::link`] then fills memory that the caller
+//! mapped. Nothing here makes a system call or panics on input. Every step is linear in the size of the object, which
+//! [limits](webrunner_protocol::limits) bound; all allocations together stay under 1.5 MiB, even if none is ever freed,
+//! and for a small object under 1 KiB.
 //!
 //! goblin decodes headers, symbols and relocations one at a time. Its `Elf::parse` and its string tables are not used:
 //! the first splits every string of an object into a list thirty times its size, the second panic on names that are
@@ -14,9 +14,9 @@
 //!
 //! Sections with `SHF_ALLOC` and contents or zeroes, in the order of the section table, in three [segments](Segment).
 //! Notes and unwind tables (`.eh_frame`) are left out, for nothing in a worker reads them; so are debug sections.
-//! Relocations of what is left out are not looked at. Merge sections are loaded as they are; several definitions of
-//! one string cost space only. Code is not rewritten: a load through the global offset table stays one, though a linker could
-//! often relax it, because the instructions measured should be those that were posted.
+//! Relocations of what is left out are not looked at. Merge sections are loaded as they are; several definitions of one
+//! string cost space only. Code is not rewritten: a load through the global offset table stays one, though a linker
+//! could often relax it, because the instructions measured should be those that were posted.
 //!
 //! # What is refused, by name
 //!
@@ -83,8 +83,8 @@ impl<'a> Object<'a> {
     /// Most bytes that [`shift_text`](Self::shift_text) moves the text by.
     pub const MOST_SHIFT: u64 = LINE_BYTES - 1;
 
-    /// Moves all text up in its segment, so that a function that was `text_offset` bytes into it begins `wanted` bytes past a
-    /// 64-byte boundary, or as near below as the sections' alignment lets it. Gives the bytes it was moved by.
+    /// Moves all text up in its segment, so that a function that was `text_offset` bytes into it begins `wanted` bytes
+    /// past a 64-byte boundary, or as near below as the sections' alignment lets it. Gives the bytes it was moved by.
     ///
     /// To be called for an object that has text, after [`entry`](Self::entry), whose offsets do not know of it.
     ///

@@ -11,9 +11,9 @@
 //! | `SIZE32`, `SIZE64` | Z + A | unsigned, any |
 //! | `NONE` | nothing is written | |
 //!
-//! S is the symbol's address, A the addend, P the place written, GOT the table's address, G the offset of the symbol's slot in it,
-//! Z the symbol's size. There is no procedure linkage table: every function called is in the image, within reach.
-//! All other types are refused: they are for thread-local storage, indirect functions and run-time linkers.
+//! S is the symbol's address, A the addend, P the place written, GOT the table's address, G the offset of the symbol's
+//! slot in it, Z the symbol's size. There is no procedure linkage table: every function called is in the image, within
+//! reach. All other types are refused: they are for thread-local storage, indirect functions and run-time linkers.
 
 use goblin::elf::reloc::reloc64::SIZEOF_RELA;
 use goblin::elf::reloc::{

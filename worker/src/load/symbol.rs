@@ -1,7 +1,8 @@
 //! The symbol table: what each symbol stands for.
 //!
-//! After [`Symbols::parse`] every name lies within its table, every symbol of a loaded section within that section, and no symbol
-//! is of a kind that needs a run-time linker. Symbol 0 is an ordinary symbol: PeachPy's tables lack the null entry.
+//! After [`Symbols::parse`] every name lies within its table, every symbol of a loaded section within that section, and
+//! no symbol is of a kind that needs a run-time linker. Symbol 0 is an ordinary symbol: PeachPy's tables lack the null
+//! entry.
 
 use goblin::elf::section_header::{SHN_ABS, SHN_COMMON, SHN_LORESERVE, SHN_UNDEF, SHN_XINDEX, SHT_SYMTAB};
 use goblin::elf::sym::{STB_WEAK, STT_GNU_IFUNC, STT_SECTION, STT_TLS, sym64::SIZEOF_SYM};
@@ -100,8 +101,8 @@ impl<'a> Symbols<'a> {
 
     /// What a reference to symbol `index` comes to.
     ///
-    /// An undefined weak symbol is 0, as every linker has it, so that `if (&f) f();` works; entry 0, when it is the null entry,
-    /// is 0 too and leaves the relocation's addend alone.
+    /// An undefined weak symbol is 0, as every linker has it, so that `if (&f) f();` works; entry 0, when it is the
+    /// null entry, is 0 too and leaves the relocation's addend alone.
     ///
     /// # Errors
     /// The symbol is undefined, or in a section that is not loaded.

@@ -48,8 +48,8 @@ impl Stamp {
 /// Core cycles that calling costs on a core that nothing else uses: those of a call of the short chain that are not the
 /// chain's.
 ///
-/// Looks for six milliseconds, since for one a neighbour may be as even as none; then on, for up to fifty, until a quarter of
-/// the looks of a series find the core quiet.
+/// Looks for six milliseconds, since for one a neighbour may be as even as none; then on, for up to fifty, until a
+/// quarter of the looks of a series find the core quiet.
 pub(super) fn calling_cycles(session: &mut Session, stamp: Stamp, avx: bool) -> f64 {
     const LOOKS: usize = 64;
     const FEWEST_SERIES: usize = 4;
@@ -188,10 +188,12 @@ impl<'session> Caller<'session> {
         (self.own_time(Target::Function(0), 1), self.returned)
     }
 
-    /// Makes `calls` calls of `target` as [`Self::batch`] does, and leaves out the time in which the core was somebody else's.
+    /// Makes `calls` calls of `target` as [`Self::batch`] does, and leaves out the time in which the core was somebody
+    /// else's.
     ///
-    /// Makes a system call before, and another where the batch took long enough to be interrupted; neither within the time
-    /// that is taken. Good to some microseconds where the core was taken away, so only for batches that are long beside that.
+    /// Makes a system call before, and another where the batch took long enough to be interrupted; neither within the
+    /// time that is taken. Good to some microseconds where the core was taken away, so only for batches that are long
+    /// beside that.
     pub(super) fn own_time(&mut self, target: Target, calls: u64) -> OwnTime {
         let before = sys::cpu_time_ns();
         let start = cpu::ticks();

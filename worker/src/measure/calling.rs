@@ -1,10 +1,10 @@
 //! What calling costs on a core that nothing else uses, in cycles, learnt from readings of which many are disturbed.
 //!
 //! A clock of dependent instructions does not show what runs on the core's other hardware thread, for that takes only
-//! what the clock leaves free. Calling shows it: fences empty the core and it is filled again, for longer where two share
-//! it. Without a neighbour the same steps take the same number of cycles each time, so readings lie on a floor, and whatever
-//! disturbs one lifts it. One cycle more, which a tenth of the readings on a quiet Zen 3 show, is taken for a disturbance too.
-//! A single reading below the floor says only that its clock was slow.
+//! what the clock leaves free. Calling shows it: fences empty the core and it is filled again, for longer where two
+//! share it. Without a neighbour the same steps take the same number of cycles each time, so readings lie on a floor,
+//! and whatever disturbs one lifts it. One cycle more, which a tenth of the readings on a quiet Zen 3 show, is taken
+//! for a disturbance too. A single reading below the floor says only that its clock was slow.
 #![forbid(unsafe_code)]
 
 /// How much more than the floor calling may cost where nothing else uses the core, as a part of that: what readings of

@@ -1,8 +1,8 @@
 //! Cold calls: each is made alone, after every buffer was put out of the caches.
 //!
-//! The time stamp counter may step by tens of ticks, so one call, or the median of many, tells little. The mean does, once the
-//! tenth of the calls at either end is left out: those met something else. The short chain is called once after each call,
-//! in the same way, so what a batch of one costs is taken out with it.
+//! The time stamp counter may step by tens of ticks, so one call, or the median of many, tells little. The mean does,
+//! once the tenth of the calls at either end is left out: those met something else. The short chain is called once
+//! after each call, in the same way, so what a batch of one costs is taken out with it.
 #![forbid(unsafe_code)]
 
 use webrunner_protocol::reply::ColdCalls;

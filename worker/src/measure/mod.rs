@@ -1,10 +1,10 @@
 //! Calls a function many times and measures the core cycles of a call by the `tsc-chain` method.
 //!
 //! Runs inside a locked worker: of the kernel it asks how much CPU time it has had, around single calls, and through
-//! [`Counters`] what events it counted, around batches; nothing else. It keeps nothing per thread, and allocates a few vectors
-//! of known size. The function under test is hostile. It shares this process, so it can spoil its own answer or end the
-//! process; the harness only has to survive what a careless function does, and to say so ([`Findings`]). The supervisor checks
-//! every figure and holds the deadline.
+//! [`Counters`] what events it counted, around batches; nothing else. It keeps nothing per thread, and allocates a few
+//! vectors of known size. The function under test is hostile. It shares this process, so it can spoil its own answer or
+//! end the process; the harness only has to survive what a careless function does, and to say so ([`Findings`]). The
+//! supervisor checks every figure and holds the deadline.
 //!
 //! # Layout
 //!
@@ -14,7 +14,8 @@
 //!   costs on a core that nothing else uses.
 //! - `placement`: which of the function's places count. `cold`: calls that find nothing in a cache.
 //! - [`inputs`](Inputs): what the function's pointers point to.
-//! - [`schedule`](Schedule): how much of everything. `sizing`: how many calls make a batch. `stats`: medians and their like.
+//! - [`schedule`](Schedule): how much of everything. `sizing`: how many calls make a batch. `stats`: medians and their
+//!   like.
 //! - [`counters`](Counters): what a worker with counters adds; `passes`: hardware counters, a group at a time.
 //!
 //! The method, with the measurements that led to it, is described in `docs/method.md`.
@@ -142,7 +143,8 @@ pub unsafe fn call_once(session: &mut Session, call: &PreparedCall, host: &Host)
 /// Puts memory out of every cache, and waits until it is.
 pub fn flush(bytes: &[u8], host: &Host) {
     let range = bytes.as_ptr_range();
-    // SAFETY: a slice can be read, and the line that its end lies in is in the same page; `Host::probe` found the instruction.
+    // SAFETY: a slice can be read, and the line that its end lies in is in the same page; `Host::probe` found the
+    // instruction.
     unsafe { cpu::flush(range.start as usize, range.end as usize, host.clflushopt) };
 }
 

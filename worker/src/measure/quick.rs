@@ -1,8 +1,8 @@
 //! Quick measuring: a few readings of a microsecond each, or of one call, taken as they come.
 //!
-//! Too short for clocks of their own, they share one: dependent multiplications for the core's cycle and the short chain for
-//! what calling costs, read between them. Quick jobs may share a core. So a reading during which the core was taken away is
-//! made again, and a call too long for that is taken by the time that the process had itself.
+//! Too short for clocks of their own, they share one: dependent multiplications for the core's cycle and the short
+//! chain for what calling costs, read between them. Quick jobs may share a core. So a reading during which the core was
+//! taken away is made again, and a call too long for that is taken by the time that the process had itself.
 #![forbid(unsafe_code)]
 
 use webrunner_protocol::reply::{CounterReading, CycleSamples, Gate};
@@ -25,8 +25,8 @@ const FEWEST: usize = 3;
 /// How far a call may lie from the one before it, as a part of that, to be believed without more.
 const AGREES: f64 = 0.05;
 
-/// Calls shorter than this, in microseconds, are made again if they were interrupted: what the kernel does to change from one
-/// process to another is not nothing beside them.
+/// Calls shorter than this, in microseconds, are made again if they were interrupted: what the kernel does to change
+/// from one process to another is not nothing beside them.
 const REPEATED_US: f64 = 1000.0;
 
 /// Readings of an answer that may be made again.
@@ -186,8 +186,8 @@ impl<'bench, 'run, C: Counters, I: Inputs> Quick<'bench, 'run, C, I> {
         (Clock::of(&mut cycles, &mut short_chains), empty)
     }
 
-    /// Readings of one call each, of a function that fills a batch, by the time that the process had itself. Its clock comes
-    /// after them, when its code is warm again. The call before them took `ticks_before`.
+    /// Readings of one call each, of a function that fills a batch, by the time that the process had itself. Its clock
+    /// comes after them, when its code is warm again. The call before them took `ticks_before`.
     ///
     /// A short call is made again if the process did not have the core all along, and read as often as wanted if the
     /// first reading disagrees with the call before it, whatever the budget.
@@ -251,7 +251,8 @@ impl<'bench, 'run, C: Counters, I: Inputs> Quick<'bench, 'run, C, I> {
         known.empty.batch(&mut self.bench.caller, batch).0
     }
 
-    /// Reads the function, and the counters around it until there is a reading: they take as long as a batch, so once will do.
+    /// Reads the function, and the counters around it until there is a reading: they take as long as a batch, so once
+    /// will do.
     fn of_function<T>(&mut self, read: impl FnOnce(&mut Caller<'run>) -> T) -> T {
         self.bench.restore();
         let Bench { caller, counters, .. } = &mut *self.bench;

@@ -127,10 +127,10 @@ impl Round {
 
 /// The rounds that count, in the order they were made, and the rule that chose them.
 ///
-/// Clean ones if there are enough: as many as were wanted, or nine where time ran out before. They have to be at least half
-/// of those that kept the core; where they are fewer, only those count that pass a gate half as wide, nine at least. If
-/// nine of them are quiet, and few nearly so, the others are left out; if not, the answer is marked, unless the function is long.
-/// Else the best-agreeing eighth: an answer that is marked, but never none.
+/// Clean ones if there are enough: as many as were wanted, or nine where time ran out before. They have to be at least
+/// half of those that kept the core; where they are fewer, only those count that pass a gate half as wide, nine at
+/// least. If nine of them are quiet, and few nearly so, the others are left out; if not, the answer is marked, unless
+/// the function is long. Else the best-agreeing eighth: an answer that is marked, but never none.
 pub(super) fn choose(rounds: &[Round], schedule: &Schedule, calling: f64) -> (Vec<Round>, Gate) {
     if !schedule.gated || rounds.len() < FEWEST_GATED {
         return (keep(rounds, rounds.len(), |_| true), Gate::Ungated);

@@ -23,8 +23,8 @@ pub struct Schedule {
     /// Length of one batch of calls. The counter may step by a hundredth of a microsecond, which at 10 is a thousandth of a
     /// batch; longer rounds are disturbed more often.
     pub batch_us: f64,
-    /// Length of a batch of back-to-back calls. A dot product reads 14, 28, 42 cycles too many at 10, more often than at 20:
-    /// branch predictors keep what they learnt of a function that they see for long enough.
+    /// Length of a batch of back-to-back calls. A dot product reads 14, 28, 42 cycles too many at 10, more often than
+    /// at 20: branch predictors keep what they learnt of a function that they see for long enough.
     pub back_to_back_us: f64,
     /// Length of a batch of empty calls, a side figure that may be coarser.
     pub empty_batch_us: f64,

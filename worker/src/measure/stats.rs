@@ -11,8 +11,8 @@ pub(super) fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// The mean of the values within a fiftieth of the median; 0 of nothing. As deaf to absurd readings as the median, and finer
-/// where a counter goes by steps of a hundredth. Sorts in place.
+/// The mean of the values within a fiftieth of the median; 0 of nothing. As deaf to absurd readings as the median, and
+/// finer where a counter goes by steps of a hundredth. Sorts in place.
 pub(super) fn mean_about_median(values: &mut [f64]) -> f64 {
     let middle = median(values);
     let near = values.iter().filter(|&&value| (value - middle).abs() <= middle.abs() / 50.0);

@@ -11,10 +11,10 @@
 //!
 //! The function has a copy for each place in memory that it is measured at, for the same reason.
 //!
-//! State on entry: MXCSR 0x1F80 (0x9FC0 if denormals are to be flushed), x87 as after `fninit`, DF, AC and TF clear, upper halves clean, `rsp` = 16n + 8,
-//! canaries in the callee-saved registers, zero in every other register that holds no argument, `al` = vector
-//! arguments. Of these MXCSR, x87 and the flags are set once a batch, outside the timed part. Registers that only AVX-512
-//! has are left alone: touching them would change the state the function starts in.
+//! State on entry: MXCSR 0x1F80 (0x9FC0 if denormals are to be flushed), x87 as after `fninit`, DF, AC and TF clear,
+//! upper halves clean, `rsp` = 16n + 8, canaries in the callee-saved registers, zero in every other register that holds
+//! no argument, `al` = vector arguments. Of these MXCSR, x87 and the flags are set once a batch, outside the timed
+//! part. Registers that only AVX-512 has are left alone: touching them would change the state the function starts in.
 
 use std::arch::naked_asm;
 use std::cell::UnsafeCell;
@@ -192,7 +192,8 @@ impl Session {
         context.tracks_upper = tracks_upper.into();
     }
 
-    /// Calls the code at `function` `calls` times in the way of `target` and gives the ticks from before the first call to after the last.
+    /// Calls the code at `function` `calls` times in the way of `target` and gives the ticks from before the first call
+    /// to after the last.
     ///
     /// # Safety
     /// `function` must be code that may be called with the arguments loaded last, on the stack loaded last; the stack

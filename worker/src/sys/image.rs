@@ -1,10 +1,10 @@
 //! What the zygote's own executable costs its forks, and how most of that is saved.
 //!
-//! A fork does not copy page tables of file mappings, so each worker would fault its code in again, sixteen pages at a time, and
-//! the kernel would take it apart again page by page at exit. Here code and constants are moved to anonymous
-//! huge pages in one mapping, one page-table entry each, which a fork copies. What workers write, their stack included, is
-//! gathered in another. Mappings no worker uses are given up or left out of forks. All of it is an economy: where a step is
-//! refused, things stay as they were.
+//! A fork does not copy page tables of file mappings, so each worker would fault its code in again, sixteen pages at a
+//! time, and the kernel would take it apart again page by page at exit. Here code and constants are moved to anonymous
+//! huge pages in one mapping, one page-table entry each, which a fork copies. What workers write, their stack included,
+//! is gathered in another. Mappings no worker uses are given up or left out of forks. All of it is an economy: where a
+//! step is refused, things stay as they were.
 
 use std::ops::Range;
 use std::ptr;
@@ -159,8 +159,8 @@ struct Variable {
     zeroed: Range<usize>,
 }
 
-/// Finds the variable part of `file`, which is the executable. `None` if it is not laid out as usual, or if there is no room
-/// for a stack below it.
+/// Finds the variable part of `file`, which is the executable. `None` if it is not laid out as usual, or if there is no
+/// room for a stack below it.
 fn variable_part(mappings: &[Mapping], file: &str) -> Option<Variable> {
     let data = &mappings
         .iter()

@@ -7,8 +7,9 @@
 //!
 //! There are two keys. The *set-up key* allows what the zygote and a new-born worker do; a worker forgets it before it
 //! reads a byte of its job. The *load key* allows `mprotect` inside the job's own memory; a worker forgets it after
-//! loading, before it calls into the object. The zygote's lie in a page of their own that forks leave out; they pass to the
-//! child in registers only, and lie there in a place of its own until they are forgotten. They must never be copied anywhere else: they are loaded inside the `asm!` block that uses them.
+//! loading, before it calls into the object. The zygote's lie in a page of their own that forks leave out; they pass to
+//! the child in registers only, and lie there in a place of its own until they are forgotten. They must never be copied
+//! anywhere else: they are loaded inside the `asm!` block that uses them.
 
 use std::arch::asm;
 use std::io;
@@ -203,8 +204,8 @@ pub struct Birth {
 /// Flags of the one kind of fork there is.
 pub const FORK_FLAGS: usize = libc::SIGCHLD as usize;
 
-/// Forks a process that begins on [`stack`], holding both keys, which reach it in registers. Gives its number as the zygote's
-/// namespace has it.
+/// Forks a process that begins on [`stack`], holding both keys, which reach it in registers. Gives its number as the
+/// zygote's namespace has it.
 ///
 /// # Safety
 /// Only in a process with one thread. `live` must use nothing that forks leave out: this function's caller's stack may be

@@ -1,8 +1,8 @@
 //! The memory a job lives in: two arenas reserved by the zygote, closed until a worker opens parts of them.
 //!
-//! An arena is one inaccessible mapping, which costs a fork almost nothing. A worker opens just the ranges its job needs, so whatever
-//! lies between them is a guard, and memory that no plan asked for does not exist. Opening and protecting are
-//! `mprotect` with the load key; nothing can be mapped.
+//! An arena is one inaccessible mapping, which costs a fork almost nothing. A worker opens just the ranges its job
+//! needs, so whatever lies between them is a guard, and memory that no plan asked for does not exist. Opening and
+//! protecting are `mprotect` with the load key; nothing can be mapped.
 
 use std::io;
 use std::ops::Range;
@@ -27,8 +27,9 @@ pub const BUFFER_ARENA_BYTES: usize = 64 << 30;
 
 /// An arena, as the filter knows it.
 ///
-/// A filter cannot add, so it looks at where a range starts and how long it is, each by itself. What starts at the very end of an
-/// arena must therefore still end in memory that is reserved: [`reserve`] adds a tail of `longest` bytes to each.
+/// A filter cannot add, so it looks at where a range starts and how long it is, each by itself. What starts at the very
+/// end of an arena must therefore still end in memory that is reserved: [`reserve`] adds a tail of `longest` bytes to
+/// each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arena {
     /// Addresses of job memory.

@@ -33,8 +33,8 @@ pub mod fd {
     pub const CHILD_SIGNAL: i32 = 5;
     /// A worker's first perf descriptor; they follow each other.
     pub const FIRST_PERF: i32 = 4;
-    /// A worker's last possible perf descriptor: the kernel's events, then cycles and instructions for each pass, then every
-    /// event a job may ask for.
+    /// A worker's last possible perf descriptor: the kernel's events, then cycles and instructions for each pass, then
+    /// every event a job may ask for.
     pub const LAST_PERF: i32 =
         FIRST_PERF + (kernel_events::COUNT + LEADING * MAX_PASSES + MAX_EVENTS) as i32 - 1;
 }

@@ -1,13 +1,13 @@
 //! Notices that the core was taken from this process, without a system call: restartable sequences, used as a bell.
 //!
 //! A process may tell the kernel of an area (`rseq(2)`) in which it names a critical section by the address of a
-//! descriptor. Before the process runs again after the core was taken from it, or after a signal, the kernel looks at that
-//! address, and where the instruction pointer is in no critical section, it clears it. The descriptor here is of a section that
-//! is never entered, so all that happens is that the address is gone: [`armed`] then gives false.
+//! descriptor. Before the process runs again after the core was taken from it, or after a signal, the kernel looks at
+//! that address, and where the instruction pointer is in no critical section, it clears it. The descriptor here is of a
+//! section that is never entered, so all that happens is that the address is gone: [`armed`] then gives false.
 //!
 //! The zygote registers the area and its workers inherit it with the fork, so the filter need not allow the call. The
-//! kernel writes to these 32 bytes and nothing else, of the process's own memory; they share a page with what
-//! a worker writes anyway, so that no page more is copied for each. A function under test may name a section of its own: the
+//! kernel writes to these 32 bytes and nothing else, of the process's own memory; they share a page with what a worker
+//! writes anyway, so that no page more is copied for each. A function under test may name a section of its own: the
 //! kernel then moves its instruction pointer within its own process, or ends it, which it can do by itself.
 
 use std::arch::{asm, global_asm};

@@ -36,7 +36,8 @@ impl Low {
     /// `bytes` from `at` on.
     fn slice(&self, at: usize, bytes: usize) -> &'static mut [u8] {
         assert!(at + bytes <= self.bytes);
-        // SAFETY: inside the mapping, which lasts as long as the program whose slices these are; each caller takes another part.
+        // SAFETY: inside the mapping, which lasts as long as the program whose slices these are; each caller takes
+        // another part.
         unsafe { std::slice::from_raw_parts_mut((self.start + at) as *mut u8, bytes) }
     }
 }
@@ -102,8 +103,8 @@ impl Program {
         Self { low, text, analysis: analyse(text, &data) }
     }
 
-    /// Address of so many words of memory, all zero, that 32 bits can name. They lie where the room for copies begins, of which
-    /// those of a few instructions take the end.
+    /// Address of so many words of memory, all zero, that 32 bits can name. They lie where the room for copies begins,
+    /// of which those of a few instructions take the end.
     pub fn low_words(&self, words: usize) -> u64 {
         self.low.slice(0, words * 8).as_ptr() as u64
     }

@@ -22,7 +22,8 @@ pub(crate) enum End {
     Other(ExitStatus, String),
 }
 
-/// Does `part` in a new process, on its only thread that matters, and tells how that ended. `test` is the calling test's path.
+/// Does `part` in a new process, on its only thread that matters, and tells how that ended. `test` is the calling
+/// test's path.
 ///
 /// `part` may not return into the standard library once it has locked itself, so it gives whether all was well, and the
 /// process exits at once.

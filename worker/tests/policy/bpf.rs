@@ -1,7 +1,7 @@
 //! Runs seccomp programs as the kernel would: classic BPF over `struct seccomp_data`.
 //!
-//! Knows the instructions a filter may hold (`seccomp_check_filter` of the kernel) and panics on any other, on a jump out of
-//! the program and on a load outside the data: the kernel would have refused such a program.
+//! Knows the instructions a filter may hold (`seccomp_check_filter` of the kernel) and panics on any other, on a jump
+//! out of the program and on a load outside the data: the kernel would have refused such a program.
 
 use seccompiler::sock_filter;
 

@@ -1,6 +1,7 @@
 //! The filter on this kernel: what can be done with a key, and that it cannot be done without.
 //!
-//! Each part runs in a process of its own (see [`alone`]). Once locked it allocates nothing and calls nothing but this crate.
+//! Each part runs in a process of its own (see [`alone`]). Once locked it allocates nothing and calls nothing but this
+//! crate.
 
 use std::arch::asm;
 use std::ptr;

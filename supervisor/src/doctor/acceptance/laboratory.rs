@@ -1,7 +1,7 @@
 //! Where the functions are measured: the service as clients have it, without the HTTP.
 //!
-//! A job goes through the same query, queue, worker and judgement of quality as one that was posted, and is repeated once, as that
-//! would be, if its answer is in doubt. An answer is *accepted* if its quality is `ok`.
+//! A job goes through the same query, queue, worker and judgement of quality as one that was posted, and is repeated
+//! once, as that would be, if its answer is in doubt. An answer is *accepted* if its quality is `ok`.
 
 use std::time::{Duration, Instant};
 

@@ -77,7 +77,8 @@ pub(super) fn branches(random: bool) -> Bytes {
     text.extend(if random { [0x90, 0x90] } else { [0x31, 0xc0] });
     text.push(0xb9);
     text.extend(BRANCHES.to_le_bytes());
-    // `mov edx, eax; shl edx, 13; xor eax, edx; mov edx, eax; shr edx, 17; xor eax, edx; mov edx, eax; shl edx, 5; xor eax, edx`
+    // `mov edx, eax; shl edx, 13; xor eax, edx; mov edx, eax; shr edx, 17; xor eax, edx; mov edx, eax; shl edx, 5; xor
+    // eax, edx`
     text.extend([0x89, 0xc2, 0xc1, 0xe2, 13, 0x31, 0xd0, 0x89, 0xc2, 0xc1, 0xea, 17, 0x31, 0xd0]);
     text.extend([0x89, 0xc2, 0xc1, 0xe2, 5, 0x31, 0xd0]);
     // `test eax, 0x10000; jz` over `add rdi, rdi`; `dec ecx; jnz`; `ret`

@@ -1,8 +1,8 @@
 //! What is known of the registers and of saved values at one place in the code, and what an instruction does to it.
 //!
 //! A value is known if it is an address in the stack: so many bytes below rsp at the function's entry. Of two paths
-//! that meet the deeper counts. After an `and` that aligns rsp, addresses are bounds and no longer exact; but those that come from the same
-//! `and` are exact among each other, so that what was saved behind it is found again.
+//! that meet the deeper counts. After an `and` that aligns rsp, addresses are bounds and no longer exact; but those
+//! that come from the same `and` are exact among each other, so that what was saved behind it is found again.
 #![forbid(unsafe_code)]
 
 use iced_x86::{

@@ -1,5 +1,5 @@
-//! Item 9: what a host with hardware counters must show besides. Jobs are posted with `_events`, and judged by what a client
-//! would read in their JSON.
+//! Item 9: what a host with hardware counters must show besides. Jobs are posted with `_events`, and judged by what a
+//! client would read in their JSON.
 //!
 //! On a host without counters each row says so and is no failure; so does one for an event that the CPU's table lacks.
 
