@@ -87,6 +87,11 @@ impl Connection {
         (self.busy.get() == 0 || self.body.get().is_some()) && !self.blocked.get()
     }
 
+    /// Whether a request is being answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.get() > 0
+    }
+
     /// Whether a request is being answered that waits for nothing more of its client.
     pub(crate) fn is_at_work(&self) -> bool {
         self.busy.get() > 0 && self.body.get().is_none()

@@ -11,6 +11,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -30,6 +31,9 @@ const ROOM_BEHIND: usize = 32 << 10;
 /// Most bytes read before they are wanted.
 const MOST_AHEAD: usize = 128 << 10;
 
+/// Turns the reader has with what came before the end, until it hears of that: a body is taken up in a few.
+const LAST_TURNS: u8 = 8;
+
 /// A client's stream.
 #[derive(Debug)]
 pub struct Paced<T> {
@@ -41,14 +45,14 @@ pub struct Paced<T> {
     ended: bool,
     /// Whether a piece was handed on since the reader last had to wait.
     fed: bool,
-    /// Whether the reader has had a turn with all that came before the end.
-    had_last_turn: bool,
+    /// Turns the reader has yet to have with what came before the end.
+    last_turns: u8,
 }
 
 impl<T> Paced<T> {
     /// Paces a stream by what the connection is doing.
     pub fn new(stream: T, connection: Rc<Connection>) -> Self {
-        Self { stream, connection, ahead: BytesMut::new(), ended: false, fed: false, had_last_turn: false }
+        Self { stream, connection, ahead: BytesMut::new(), ended: false, fed: false, last_turns: LAST_TURNS }
     }
 
     /// What the connection is doing.
@@ -89,6 +93,10 @@ impl<T: AsyncRead + Unpin> Paced<T> {
             let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(most));
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
             let count = piece.filled().len();
+            if count == 0 {
+                self.ended = true;
+                return self.end(context);
+            }
             buffer.advance(count);
         } else {
             let count = most.min(self.ahead.len());
@@ -99,6 +107,23 @@ impl<T: AsyncRead + Unpin> Paced<T> {
         self.fed = count > 0;
         Poll::Ready(Ok(()))
     }
+
+    /// Tells the reader of the end, once everything before it was handed on.
+    ///
+    /// What it was fed last may be a job it has yet to begin, and the end is to cancel that: so not before it has had a few
+    /// turns. One who waits for the rest of a body waits in vain, and hears it then.
+    fn end(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let was_fed = mem::take(&mut self.fed);
+        if self.connection.is_at_work() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if self.last_turns == 0 || !(was_fed || self.connection.is_busy()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.last_turns -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
@@ -108,25 +133,22 @@ impl<T: AsyncRead + Unpin> AsyncRead for Paced<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.ended && this.ahead.is_empty() {
+            return this.end(context);
+        }
         // As long as a body is to come there are no heads in it.
         if this.connection.wants_more() && (!this.fed || this.connection.body_left() > 0) {
             return this.feed(context, buffer);
         }
-        // The reader goes on until it has to wait; only then does it look at what it has.
-        this.fed = false;
         this.look_ahead(context)?;
         let wanted = this.connection.wants_more();
-        if this.ended && this.connection.is_at_work() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        if this.ended && (this.ahead.is_empty() || this.connection.is_at_work()) {
+            return this.end(context);
         }
-        if this.ended && (!wanted || this.ahead.is_empty()) {
-            if this.had_last_turn {
-                return Poll::Ready(Ok(()));
-            }
-            // What it was fed last may be a job it has yet to begin, which the end is to cancel.
-            this.had_last_turn = true;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        // The reader goes on until it has to wait; only then does it look at what it has.
+        this.fed = false;
+        if this.ended && !wanted {
+            return Poll::Ready(Ok(()));
         }
         if !wanted {
             this.connection.wake_when_wanted(context.waker());
