@@ -56,7 +56,7 @@ fn every_member_of_an_answer_is_described_at_its_path() {
         ("good/sdot_clang_O2_pic.o", "kernel=sdot&_effort=quick"),
         ("good/chain_loop.o", "kernel=playground&iterations=100&_effort=quick&_counts=yes&_check=yes"),
         ("good/ddot_gcc_O2_pic.o", "kernel=blis.ddot&_cold=yes&_restore=yes&_guard=end&_ftz=yes"),
-        ("good/chain100_stripped.o", "kernel=playground&_placements=1&_events=r00c0"),
+        ("good/chain100_stripped.o", "kernel=playground&_placements=1&_events=cycles"),
         ("checked/dot_zeroing.o", "kernel=sdot"),
         ("checked/dot_faulting.o", "kernel=sdot&_effort=quick&_check=yes"),
         ("checked/copy_one_wrong.o", "kernel=blis.scopy&_effort=quick&_check=yes"),
